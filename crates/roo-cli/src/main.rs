@@ -1,0 +1,2 @@
+//! The `roo` command.
+fn main() {}

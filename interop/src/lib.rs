@@ -1,0 +1,1 @@
+//! Tests against real, foreign peers: clients and servers of Apache ZooKeeper.
