@@ -1,0 +1,185 @@
+//! `sessions`: opens many sessions, keeps them alive with pings for a while, closes them. Counts
+//! the latency of opening (as writes) and of pings (as reads), and what a session costs the server.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use mio::{Events, Poll, Token};
+
+use super::clock::now_ns;
+use super::connection::{Connection, Received};
+use super::tally::Tally;
+
+/// Handshakes under way at a time: a closed loop, with room for the server to batch.
+const HANDSHAKES: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often idle sessions are looked after.
+const TICK_NS: u64 = 200_000_000;
+
+/// Many sessions on one thread.
+pub(super) struct Crowd {
+    poll: Poll,
+    servers: Vec<SocketAddr>,
+    connections: Vec<Connection<()>>,
+    started_ns: Vec<u64>,
+    opened: usize,
+    buffer: Vec<u8>,
+    pub(super) tally: Tally,
+}
+
+impl Crowd {
+    pub(super) fn new(servers: Vec<SocketAddr>) -> Result<Self> {
+        Ok(Self {
+            poll: Poll::new().context("create an event queue")?,
+            servers,
+            connections: Vec::new(),
+            started_ns: Vec::new(),
+            opened: 0,
+            buffer: vec![0; 64 * 1024],
+            tally: Tally::new(false)?,
+        })
+    }
+
+    /// Opens `count` sessions.
+    pub(super) fn open(&mut self, count: usize, timeout_ms: i32) -> Result<()> {
+        let mut events = Events::with_capacity(1024);
+        while self.opened < count {
+            while self.connections.len() < count.min(self.opened + HANDSHAKES) {
+                self.open_one(timeout_ms)?;
+            }
+            self.step(&mut events, PATIENCE)
+                .context("opening sessions")?;
+        }
+        Ok(())
+    }
+
+    /// Keeps the sessions alive until `end_ns`.
+    pub(super) fn hold(&mut self, end_ns: u64) -> Result<()> {
+        let mut events = Events::with_capacity(1024);
+        let mut next_tick_ns = 0;
+        loop {
+            let now = now_ns();
+            if now >= end_ns {
+                return Ok(());
+            }
+            if now >= next_tick_ns {
+                next_tick_ns = now + TICK_NS;
+                for connection in &mut self.connections {
+                    connection.keep_alive(now);
+                    connection.flush(now)?;
+                }
+            }
+            let pause = end_ns.min(next_tick_ns).saturating_sub(now);
+            self.step(&mut events, Duration::from_nanos(pause))?;
+        }
+    }
+
+    /// Closes every session and waits for the server to have done so.
+    pub(super) fn close(mut self) -> Result<()> {
+        close_all(self.connections.drain(..).collect())
+    }
+
+    fn open_one(&mut self, timeout_ms: i32) -> Result<()> {
+        let index = self.connections.len();
+        let now = now_ns();
+        let server = self.servers[index % self.servers.len()];
+        let mut connection = Connection::open(server, timeout_ms, now)?;
+        connection
+            .register(self.poll.registry(), Token(index))
+            .context("register")?;
+        self.connections.push(connection);
+        self.started_ns.push(now);
+        Ok(())
+    }
+
+    fn step(&mut self, events: &mut Events, pause: Duration) -> Result<()> {
+        match self.poll.poll(events, Some(pause)) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
+            other => other.context("wait for events")?,
+        }
+        for event in &*events {
+            let index = event.token().0;
+            let Some(connection) = self.connections.get_mut(index) else {
+                continue;
+            };
+            let (tally, opened) = (&mut self.tally, &mut self.opened);
+            let started_ns = self.started_ns[index];
+            connection.receive(&mut self.buffer, |received| {
+                let now = now_ns();
+                match received {
+                    Received::Connected => {
+                        *opened += 1;
+                        tally.writes.saturating_record(now - started_ns);
+                    }
+                    Received::Pong { sent_ns } => tally.reads.saturating_record(now - sent_ns),
+                    Received::Reply { .. } | Received::WatchEvent => {}
+                }
+                Ok(())
+            })?;
+            connection.flush(now_ns())?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens `count` sessions spread over `servers` and waits until they stand.
+pub(super) fn open_all<T: Copy>(
+    servers: &[SocketAddr],
+    count: u32,
+    timeout_ms: i32,
+) -> Result<Vec<Connection<T>>> {
+    let mut poll = Poll::new().context("create an event queue")?;
+    let mut connections = Vec::new();
+    for (index, server) in (0..count as usize).zip(servers.iter().cycle()) {
+        let mut connection = Connection::open(*server, timeout_ms, now_ns())?;
+        connection
+            .register(poll.registry(), Token(index))
+            .context("register")?;
+        connections.push(connection);
+    }
+    let mut events = Events::with_capacity(1024);
+    let mut buffer = vec![0; 4096];
+    let mut missing = connections.len();
+    while missing > 0 {
+        match poll.poll(&mut events, Some(PATIENCE)) {
+            Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+            other => other.context("wait for events")?,
+        }
+        anyhow::ensure!(
+            !events.is_empty(),
+            "{missing} sessions were not opened in {PATIENCE:?}"
+        );
+        for event in &events {
+            let Some(connection) = connections.get_mut(event.token().0) else {
+                continue;
+            };
+            connection.flush(now_ns())?;
+            connection.receive(&mut buffer, |received| {
+                missing -= usize::from(matches!(received, Received::Connected));
+                Ok(())
+            })?;
+        }
+    }
+    for connection in &mut connections {
+        connection
+            .deregister(poll.registry())
+            .context("deregister")?;
+    }
+    Ok(connections)
+}
+
+/// Closes sessions: all are asked first, then each is waited for.
+pub(super) fn close_all<T: Copy>(connections: Vec<Connection<T>>) -> Result<()> {
+    let mut closing = VecDeque::from(connections);
+    for connection in &mut closing {
+        connection.queue_close();
+        // A session that has ended meanwhile is closed already.
+        let _ = connection.flush(now_ns());
+    }
+    for connection in closing {
+        let _ = connection.finish(PATIENCE);
+    }
+    Ok(())
+}
