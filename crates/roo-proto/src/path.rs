@@ -26,6 +26,13 @@ pub fn is_valid(path: &str) -> bool {
     rest.split('/').all(|name| !matches!(name, "" | "." | "..")) && !rest.chars().any(is_forbidden)
 }
 
+/// Whether a file may hold a node of this path: older servers were less strict about characters.
+#[must_use]
+pub fn is_loadable(path: &str) -> bool {
+    path.strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(|name| !name.is_empty()))
+}
+
 /// The test is on UTF-16 units in Java; every character above U+FFFF has surrogates.
 const fn is_forbidden(c: char) -> bool {
     matches!(c,

@@ -1,0 +1,25 @@
+//! One server without its sockets and files: what becomes of each request, which sessions live,
+//! when the log is durable enough to apply and answer.
+//!
+//! Pure: no clock, file, socket or thread can be named here. The shell feeds [`Event`]s to
+//! [`Replica::handle`], executes the [`Effect`]s it gets, in order and at once, and calls
+//! [`Replica::commit`] with the state for writing when there is something to apply.
+//!
+//! In reading order: [`event`] and [`effect`] are the whole interface; [`write_path`] the way of
+//! a write from request to reply; [`sessions`] the clock of every session; [`snapshotting`] when
+//! a snapshot is due; [`reaper`] when containers and expired nodes are collected.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::wildcard_enum_match_arm)]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod effect;
+pub mod event;
+pub mod reaper;
+pub mod sessions;
+pub mod snapshotting;
+pub mod write_path;
+
+pub use write_path::{Config, Replica};

@@ -1,0 +1,227 @@
+//! The clock of every session: who lives, until when, and on which connection. Java:
+//! `SessionTrackerImpl`, `ExpiryQueue`.
+//!
+//! Sessions expire in buckets of one tick, so that a session lives up to one tick longer than its
+//! timeout, never shorter. A touch only moves the session's own time; it changes buckets when
+//! its bucket comes up.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use roo_proto::ids::{SessionId, Time};
+
+use crate::event::ConnId;
+
+/// A living session.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracked {
+    /// Negotiated timeout, ms.
+    pub timeout_ms: i32,
+    /// End of the bucket in which it expires unless touched.
+    pub expires_at: Time,
+    /// The connection that may write for it.
+    pub owner: Option<ConnId>,
+    /// Its end is on the way.
+    pub closing: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sessions {
+    tick_ms: u64,
+    live: HashMap<SessionId, Tracked>,
+    buckets: BTreeMap<Time, Vec<SessionId>>,
+    next_id: SessionId,
+}
+
+impl Sessions {
+    /// No session; the next one gets `first_id`. `tick_ms` is at least 1.
+    #[must_use]
+    pub fn new(tick_ms: u64, first_id: SessionId) -> Self {
+        Self {
+            tick_ms: tick_ms.max(1),
+            live: HashMap::new(),
+            buckets: BTreeMap::new(),
+            next_id: first_id,
+        }
+    }
+
+    fn bucket(&self, now: Time, timeout_ms: i32) -> Time {
+        let due = now.0 + u64::try_from(timeout_ms).unwrap_or(0);
+        Time((due / self.tick_ms + 1) * self.tick_ms)
+    }
+
+    /// A session id never used before.
+    pub fn allocate(&mut self) -> SessionId {
+        let id = self.next_id;
+        self.next_id = SessionId(id.0.wrapping_add(1));
+        id
+    }
+
+    /// Begins to watch over a session, with its full timeout from now on.
+    pub fn track(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: Option<ConnId>) {
+        let expires_at = self.bucket(now, timeout_ms);
+        self.live.insert(
+            session,
+            Tracked {
+                timeout_ms,
+                expires_at,
+                owner,
+                closing: false,
+            },
+        );
+        self.buckets.entry(expires_at).or_default().push(session);
+    }
+
+    /// Gives a session another connection and timeout.
+    pub fn attach(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: ConnId) {
+        let expires_at = self.bucket(now, timeout_ms);
+        if let Some(tracked) = self.live.get_mut(&session) {
+            tracked.timeout_ms = timeout_ms;
+            tracked.owner = Some(owner);
+            // A shorter timeout may lie before the bucket that holds the session.
+            if expires_at < tracked.expires_at {
+                self.buckets.entry(expires_at).or_default().push(session);
+            }
+            tracked.expires_at = expires_at;
+        }
+    }
+
+    /// The session, if it lives.
+    #[must_use]
+    pub fn find(&self, session: SessionId) -> Option<&Tracked> {
+        self.live.get(&session)
+    }
+
+    /// Something was heard from a session.
+    pub fn touch(&mut self, at: Time, session: SessionId) {
+        let tick_ms = self.tick_ms;
+        if let Some(tracked) = self.live.get_mut(&session) {
+            let due = at.0 + u64::try_from(tracked.timeout_ms).unwrap_or(0);
+            let expires_at = Time((due / tick_ms + 1) * tick_ms);
+            tracked.expires_at = tracked.expires_at.max(expires_at);
+        }
+    }
+
+    /// Its connection is gone.
+    pub fn detach(&mut self, session: SessionId, conn: ConnId) {
+        if let Some(tracked) = self.live.get_mut(&session)
+            && tracked.owner == Some(conn)
+        {
+            tracked.owner = None;
+        }
+    }
+
+    /// Its end is on the way: it can no longer be resumed.
+    pub fn close(&mut self, session: SessionId) {
+        if let Some(tracked) = self.live.get_mut(&session) {
+            tracked.closing = true;
+        }
+    }
+
+    /// It has ended.
+    pub fn remove(&mut self, session: SessionId) -> Option<Tracked> {
+        self.live.remove(&session)
+    }
+
+    /// When the next bucket comes up.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.buckets.keys().next().copied()
+    }
+
+    /// The sessions that have not been heard of in time; they are `closing` from here on.
+    pub fn expire(&mut self, now: Time) -> Vec<SessionId> {
+        let mut expired = Vec::new();
+        while let Some(entry) = self.buckets.first_entry()
+            && *entry.key() <= now
+        {
+            for session in entry.remove() {
+                let Some(tracked) = self.live.get_mut(&session) else {
+                    continue;
+                };
+                if tracked.expires_at > now {
+                    let bucket = tracked.expires_at;
+                    self.buckets.entry(bucket).or_default().push(session);
+                } else if !tracked.closing {
+                    tracked.closing = true;
+                    expired.push(session);
+                }
+            }
+        }
+        expired
+    }
+
+    /// Living sessions.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.live.len()
+    }
+
+    /// Whether no session lives.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.live.is_empty()
+    }
+
+    /// Sessions by the time at which they expire, for `dump`.
+    #[must_use]
+    pub fn by_expiry(&self) -> BTreeMap<Time, Vec<SessionId>> {
+        let mut sets: BTreeMap<Time, Vec<SessionId>> = BTreeMap::new();
+        for (session, tracked) in &self.live {
+            sets.entry(tracked.expires_at).or_default().push(*session);
+        }
+        sets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: SessionId = SessionId(1);
+    const CONN: ConnId = ConnId(9);
+
+    fn sessions() -> Sessions {
+        let mut sessions = Sessions::new(2000, S);
+        sessions.track(Time(1_000), S, 4_000, Some(CONN));
+        sessions
+    }
+
+    #[test]
+    fn a_silent_session_expires_up_to_a_tick_late_and_never_early() {
+        let mut sessions = sessions();
+        assert_eq!(sessions.next_deadline(), Some(Time(6_000)));
+        assert!(sessions.expire(Time(5_999)).is_empty());
+        assert_eq!(sessions.expire(Time(6_000)), [S]);
+        assert!(sessions.expire(Time(60_000)).is_empty());
+    }
+
+    #[test]
+    fn a_touch_moves_the_end() {
+        let mut sessions = sessions();
+        sessions.touch(Time(5_000), S);
+        assert!(sessions.expire(Time(6_000)).is_empty());
+        assert_eq!(sessions.next_deadline(), Some(Time(10_000)));
+        sessions.touch(Time(2_000), S);
+        assert_eq!(sessions.expire(Time(10_000)), [S]);
+    }
+
+    #[test]
+    fn a_shorter_timeout_counts_from_the_attachment() {
+        let mut sessions = Sessions::new(1_000, S);
+        sessions.track(Time(0), S, 40_000, None);
+        sessions.attach(Time(0), S, 2_000, CONN);
+        assert_eq!(sessions.expire(Time(3_000)), [S]);
+    }
+
+    #[test]
+    fn only_the_owner_detaches() {
+        let mut sessions = sessions();
+        sessions.detach(S, ConnId(8));
+        assert_eq!(sessions.find(S).unwrap().owner, Some(CONN));
+        sessions.detach(S, CONN);
+        assert_eq!(sessions.find(S).unwrap().owner, None);
+    }
+}

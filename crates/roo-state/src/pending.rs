@@ -1,0 +1,201 @@
+//! The overlay of prepared but not yet applied changes, so that a request is checked against the
+//! state that it will meet. Java: `outstandingChanges`.
+//!
+//! A request stages its changes; they count only once it has succeeded as a whole. A multi that
+//! fails in the middle is a stage that is dropped: there is nothing to undo.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use hashbrown::HashMap;
+use roo_proto::acl::{Acl, Id};
+use roo_proto::ids::{SessionId, Zxid};
+use roo_proto::path;
+use roo_proto::stat::StatPersisted;
+
+use crate::access;
+use crate::acl_table::AclId;
+use crate::digest;
+use crate::state::State;
+
+/// The ACL of a pending node.
+#[derive(Clone, Debug)]
+pub(crate) enum PendingAcl {
+    /// That of the applied node, which no change in flight touches.
+    Stored(AclId),
+    /// One that a change in flight brings.
+    New(Arc<[Acl]>),
+}
+
+/// A node as the changes in flight leave it.
+#[derive(Clone, Debug)]
+pub(crate) struct PendingNode {
+    pub(crate) stat: StatPersisted,
+    pub(crate) children: u32,
+    pub(crate) acl: PendingAcl,
+    pub(crate) content_crc: u32,
+    pub(crate) data_length: usize,
+}
+
+impl PendingNode {
+    fn of_tree(state: &State, path: &str) -> Option<Self> {
+        let tree = &state.tree;
+        let id = tree.find(path)?;
+        Some(Self {
+            stat: tree.persisted(id),
+            children: tree.num_children(id),
+            acl: PendingAcl::Stored(tree.acl_id(id)),
+            content_crc: tree.content_crc(id),
+            data_length: tree.data(id).map_or(0, <[u8]>::len),
+        })
+    }
+
+    pub(crate) fn permits(&self, state: &State, perms: i32, ids: &[Id]) -> bool {
+        match &self.acl {
+            PendingAcl::Stored(acl) => state.permits(*acl, perms, ids),
+            PendingAcl::New(acl) => state.rules.skip_acl || access::permits(acl, perms, ids),
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        digest::node_digest(self.content_crc, &self.stat)
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    zxid: Zxid,
+    /// `None`: deleted.
+    node: Option<PendingNode>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Overlay {
+    nodes: HashMap<Arc<str>, Record>,
+    /// What to forget when a zxid is applied.
+    order: VecDeque<(Zxid, Arc<str>)>,
+    staged: HashMap<Arc<str>, Option<PendingNode>>,
+    /// Digest of the tree after everything prepared.
+    digest: u64,
+}
+
+impl Overlay {
+    /// An overlay with nothing in flight.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Changed nodes in flight; its bound is that of the proposals in flight.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether nothing is in flight.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Forgets what has been applied up to `zxid`.
+    pub fn applied(&mut self, zxid: Zxid) {
+        while let Some((at, _)) = self.order.front()
+            && *at <= zxid
+            && let Some((at, path)) = self.order.pop_front()
+        {
+            if self
+                .nodes
+                .get(&path)
+                .is_some_and(|record| record.zxid == at)
+            {
+                self.nodes.remove(&path);
+            }
+        }
+    }
+
+    /// Forgets everything: on a change of role nothing is in flight any more.
+    pub fn clear(&mut self) {
+        self.nodes.clear();
+        self.order.clear();
+        self.staged.clear();
+    }
+
+    pub(crate) fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// Starts a request: with nothing in flight the digest is that of the applied tree.
+    pub(crate) fn begin(&mut self, state: &State) {
+        self.staged.clear();
+        if self.nodes.is_empty() {
+            self.digest = state.digest();
+        }
+    }
+
+    /// The node at `path` as the request finds it.
+    pub(crate) fn node(&self, state: &State, path: &str) -> Option<PendingNode> {
+        match self.staged.get(path) {
+            Some(node) => node.clone(),
+            None => self.node_before(state, path),
+        }
+    }
+
+    /// The node at `path` before the request that is being prepared.
+    fn node_before(&self, state: &State, path: &str) -> Option<PendingNode> {
+        match self.nodes.get(path) {
+            Some(record) => record.node.clone(),
+            None => PendingNode::of_tree(state, path),
+        }
+    }
+
+    pub(crate) fn stage(&mut self, path: &str, node: Option<PendingNode>) {
+        if let Some(place) = self.staged.get_mut(path) {
+            *place = node;
+        } else {
+            self.staged.insert(path.into(), node);
+        }
+    }
+
+    /// Drops what the request has staged.
+    pub(crate) fn drop_stage(&mut self) {
+        self.staged.clear();
+    }
+
+    /// Makes the staged changes those of the transaction `zxid`.
+    pub(crate) fn commit_stage(&mut self, state: &State, zxid: Zxid) {
+        let mut staged = core::mem::take(&mut self.staged);
+        for (path, node) in staged.drain() {
+            if state.rules.digest && digest::counts(&path) {
+                let before = self.node_before(state, &path).map_or(0, |n| n.digest());
+                let after = node.as_ref().map_or(0, PendingNode::digest);
+                self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+            }
+            self.order.push_back((zxid, Arc::clone(&path)));
+            self.nodes.insert(path, Record { zxid, node });
+        }
+        self.staged = staged;
+    }
+
+    /// The ephemerals that a session will own when everything in flight is applied, in order.
+    pub(crate) fn ephemerals(&self, state: &State, session: SessionId) -> Vec<Arc<str>> {
+        let mut paths: Vec<Arc<str>> = state
+            .ephemerals(session)
+            .map(|path| Arc::from(path.as_str()))
+            .filter(|path| !self.nodes.contains_key(path))
+            .collect();
+        paths.extend(self.nodes.iter().filter_map(|(path, record)| {
+            let owner = record.node.as_ref()?.stat.ephemeral_owner;
+            (owner == session.0 && owner != 0).then(|| Arc::clone(path))
+        }));
+        paths.sort_unstable();
+        paths
+    }
+}
+
+/// The path under which a parent is kept: Java's "" is the root.
+pub(crate) fn parent_of(path: &str) -> Option<&str> {
+    path::split(path).map(|(parent, _)| parent)
+}

@@ -1,0 +1,289 @@
+//! Quotas: limits and counts of subtrees, kept in nodes below `/zookeeper/quota`. Java: `Quotas`,
+//! `StatsTrack`, `ZooKeeperServer.checkQuota`.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write;
+
+use roo_proto::error_code::ErrorCode;
+use roo_proto::path;
+
+use crate::state::State;
+
+/// What a request would do to the counts.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub enum QuotaOp {
+    Create { bytes: usize },
+    SetData { old_bytes: usize, new_bytes: usize },
+}
+
+/// The paths that have a quota.
+#[derive(Debug, Default)]
+pub struct Quotas {
+    prefixes: BTreeSet<String>,
+}
+
+impl Quotas {
+    /// The longest path with a quota at or above `path`. A quota of the root does not count.
+    fn prefix_of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        if self.prefixes.is_empty() {
+            return None;
+        }
+        let mut at = path;
+        while at != "/" {
+            if self.prefixes.contains(at) {
+                return Some(at);
+            }
+            at = path::split(at)?.0;
+        }
+        None
+    }
+}
+
+/// The text of a limits or stats node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Track {
+    values: BTreeMap<String, i64>,
+}
+
+const COUNT: &str = "count";
+const BYTES: &str = "bytes";
+const COUNT_HARD: &str = "countHardLimit";
+const BYTES_HARD: &str = "byteHardLimit";
+
+impl Track {
+    /// Reads the text; `None` when it is malformed. Java splits at runs of the same separator,
+    /// so that ",;" has an empty pair inside, and drops empty pairs at the end.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = core::str::from_utf8(text).ok()?;
+        let mut track = Self::default();
+        let mut rest = text.trim_end_matches([',', ';']);
+        if rest.is_empty() {
+            return text.is_empty().then_some(track);
+        }
+        loop {
+            let end = rest.find([',', ';']).unwrap_or(rest.len());
+            let (pair, tail) = rest.split_at_checked(end)?;
+            let mut parts = pair.split('=');
+            let key = parts.next()?;
+            let value = parts.next().filter(|value| !value.is_empty())?;
+            track.values.insert(key.into(), value.parse().ok()?);
+            let Some(separator) = tail.chars().next() else {
+                return Some(track);
+            };
+            rest = tail.trim_start_matches(separator);
+        }
+    }
+
+    /// The value of a key, -1 when it is absent.
+    fn value(&self, key: &str) -> i64 {
+        self.values.get(key).copied().unwrap_or(-1)
+    }
+
+    /// Nodes counted or allowed (soft).
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        self.value(COUNT)
+    }
+
+    /// Bytes counted or allowed (soft).
+    #[must_use]
+    pub fn bytes(&self) -> i64 {
+        self.value(BYTES)
+    }
+
+    /// Nodes allowed at all; -1 is no limit.
+    #[must_use]
+    pub fn count_hard_limit(&self) -> i64 {
+        self.value(COUNT_HARD)
+    }
+
+    /// Bytes allowed at all; -1 is no limit.
+    #[must_use]
+    pub fn bytes_hard_limit(&self) -> i64 {
+        self.value(BYTES_HARD)
+    }
+
+    fn set(&mut self, count: i64, bytes: i64) {
+        self.values.insert(COUNT.into(), count);
+        self.values.insert(BYTES.into(), bytes);
+    }
+
+    /// The text; an odd "=" stands before further keys.
+    fn text(&self) -> String {
+        let mut text = format!("count={},bytes={}", self.count(), self.bytes());
+        let mut others = self
+            .values
+            .iter()
+            .filter(|(key, _)| !matches!(key.as_str(), COUNT | BYTES))
+            .peekable();
+        if others.peek().is_some() {
+            text.push('=');
+        }
+        for (key, value) in others {
+            let _ = write!(text, ";{key}={value}");
+        }
+        text
+    }
+}
+
+fn stats_path(prefix: &str) -> String {
+    format!("{}{prefix}/{}", path::QUOTA, path::QUOTA_STATS)
+}
+
+fn limits_path(prefix: &str) -> String {
+    format!("{}{prefix}/{}", path::QUOTA, path::QUOTA_LIMITS)
+}
+
+/// The path whose quota a node of this name below `/zookeeper/quota` holds.
+fn subject<'p>(path: &'p str, name: &str) -> Option<&'p str> {
+    path.strip_prefix(path::QUOTA)?
+        .strip_suffix(name)?
+        .strip_suffix('/')
+}
+
+/// Whether a write may go through. Only hard limits refuse, and only when they are enforced.
+///
+/// # Errors
+/// QUOTA_EXCEEDED; MARSHALLING_ERROR when the limits cannot be read.
+pub fn check(state: &State, path: &str, op: QuotaOp) -> Result<(), ErrorCode> {
+    if !state.rules.enforce_quota {
+        return Ok(());
+    }
+    let Some(prefix) = state.quotas.prefix_of(path) else {
+        return Ok(());
+    };
+    let length = |bytes: usize| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (more_nodes, more_bytes) = match op {
+        QuotaOp::Create { bytes } => (1, length(bytes)),
+        QuotaOp::SetData {
+            old_bytes,
+            new_bytes,
+        } => (0, length(new_bytes) - length(old_bytes)),
+    };
+    let (Some(limits), Some(stats)) = (
+        state.tree.find(&limits_path(prefix)),
+        state.tree.find(&stats_path(prefix)),
+    ) else {
+        return Ok(());
+    };
+    let limits = state.tree.data(limits).and_then(Track::parse);
+    let limits = limits.ok_or(ErrorCode::MARSHALLING_ERROR)?;
+    let stats = state
+        .tree
+        .data(stats)
+        .and_then(Track::parse)
+        .unwrap_or_default();
+    let over = |limit: i64, now: i64, more: i64| {
+        limit >= 0 && more != 0 && now.saturating_add(more) > limit
+    };
+    if over(limits.count_hard_limit(), stats.count(), more_nodes)
+        || over(limits.bytes_hard_limit(), stats.bytes(), more_bytes)
+    {
+        return Err(ErrorCode::QUOTA_EXCEEDED);
+    }
+    Ok(())
+}
+
+impl State {
+    pub(crate) fn on_created_for_quota(&mut self, path: &str) {
+        if !path.starts_with(path::QUOTA) {
+            return;
+        }
+        if let Some(prefix) = subject(path, path::QUOTA_LIMITS) {
+            self.quotas.prefixes.insert(prefix.into());
+        } else if let Some(prefix) = subject(path, path::QUOTA_STATS) {
+            self.recount(prefix);
+        }
+    }
+
+    pub(crate) fn on_deleted_for_quota(&mut self, path: &str) {
+        if let Some(prefix) = subject(path, path::QUOTA_LIMITS) {
+            self.quotas.prefixes.remove(prefix);
+        }
+    }
+
+    /// Counts a change at `path` for the quota that covers it.
+    pub(crate) fn count_for_quota(&mut self, path: &str, nodes: i64, bytes: i64) {
+        let Some(prefix) = self.quotas.prefix_of(path) else {
+            return;
+        };
+        let stats = stats_path(prefix);
+        let Some(node) = self.tree.find(&stats) else {
+            return;
+        };
+        // Compat: counts that cannot be read begin again at nothing; a Java server dies of them.
+        let mut track = self
+            .tree
+            .data(node)
+            .and_then(Track::parse)
+            .unwrap_or_default();
+        track.set(
+            track.count().saturating_add(nodes),
+            track.bytes().saturating_add(bytes),
+        );
+        self.tree
+            .set_data(node, &stats, Some(track.text().as_bytes()));
+    }
+
+    /// Writes the true counts of a subtree into its stats node.
+    fn recount(&mut self, prefix: &str) {
+        let stats = stats_path(prefix);
+        let Some(node) = self.tree.find(&stats) else {
+            return;
+        };
+        let mut track = Track::default();
+        track.set(0, 0);
+        if let Some(top) = self.tree.find(prefix).filter(|_| !prefix.is_empty()) {
+            let (mut count, mut bytes) = (0, 0);
+            for id in core::iter::once(top).chain(self.tree.descendant_ids(top)) {
+                count += 1;
+                bytes += i64::try_from(self.tree.data(id).map_or(0, <[u8]>::len)).unwrap_or(0);
+            }
+            track.set(count, bytes);
+        }
+        self.tree
+            .set_data(node, &stats, Some(track.text().as_bytes()));
+    }
+
+    /// Finds every quota again and counts anew, after a load.
+    pub(crate) fn recount_quotas(&mut self) {
+        self.quotas.prefixes.clear();
+        let Some(top) = self.tree.find(path::QUOTA) else {
+            return;
+        };
+        let limits: alloc::vec::Vec<String> = self
+            .tree
+            .descendant_ids(top)
+            .filter(|id| self.tree.name(*id) == path::QUOTA_LIMITS)
+            .map(|id| self.tree.path_of(id))
+            .collect();
+        for path in &limits {
+            if let Some(prefix) = subject(path, path::QUOTA_LIMITS) {
+                self.recount(prefix);
+                self.quotas.prefixes.insert(prefix.into());
+            }
+        }
+    }
+
+    /// Each path with a quota, its limits and its counts.
+    pub fn quota_usages(&self) -> impl Iterator<Item = (&str, Track, Track)> {
+        let track = |path: String| {
+            let node = self.tree.find(&path)?;
+            Track::parse(self.tree.data(node)?)
+        };
+        self.quotas.prefixes.iter().filter_map(move |prefix| {
+            Some((
+                prefix.as_str(),
+                track(limits_path(prefix))?,
+                track(stats_path(prefix))?,
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+use alloc::format;
+use alloc::string::ToString;
+
+use proptest::prelude::*;
+use roo_proto::op_code;
+use roo_proto::txn::{CreateTxn, Txn, TxnHeader};
+
+use super::*;
+
+/// Bytes in memory as a source.
+struct Bytes<'a>(&'a [u8]);
+
+impl Source for Bytes<'_> {
+    fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), SourceError> {
+        let (head, tail) = self
+            .0
+            .split_at_checked(buffer.len())
+            .ok_or_else(|| SourceError("the bytes end early".to_string()))?;
+        buffer.copy_from_slice(head);
+        self.0 = tail;
+        Ok(())
+    }
+}
+
+fn loaded(bytes: &[u8]) -> State {
+    load(&mut Bytes(bytes), Rules::default(), 5).unwrap()
+}
+
+/// Everything that a snapshot must keep, in one comparable text.
+fn facts(state: &State) -> Vec<String> {
+    let tree = &state.tree;
+    let mut facts: Vec<String> = core::iter::once(ROOT)
+        .chain(tree.descendant_ids(ROOT))
+        .map(|id| {
+            let list = tree.acls.list(tree.acl_id(id));
+            format!(
+                "{} {:?} {:?} {:?}",
+                tree.path_of(id),
+                tree.data(id),
+                tree.persisted(id),
+                list
+            )
+        })
+        .collect();
+    facts.sort();
+    facts.push(format!("{:?} {}", state.sessions(), state.digest()));
+    facts
+}
+
+fn mutate(state: &mut State, zxid: i64, op: u8, a: u8, b: u8) {
+    let path = format!("/n{}", a % 5);
+    let path = if b.is_multiple_of(2) {
+        path
+    } else {
+        format!("{path}/m{}", b % 7)
+    };
+    let acl = vec![Acl::new(i32::from(b % 3) + 1, "ip", "1.2.3.4")];
+    let txn = match op % 6 {
+        0 | 1 => {
+            let data = Some(vec![b; usize::from(a)]);
+            let cversion = i32::try_from(zxid).unwrap();
+            let node = CreateTxn {
+                path,
+                data,
+                acl,
+                parent_cversion: cversion,
+            };
+            Txn::Create {
+                op: op_code::CREATE,
+                node,
+                ephemeral: b.is_multiple_of(5),
+            }
+        }
+        2 => Txn::Delete { path },
+        3 => Txn::SetData {
+            path,
+            data: Some(vec![a; usize::from(b)]),
+            version: 3,
+        },
+        4 => Txn::SetAcl {
+            path,
+            acl,
+            version: 1,
+        },
+        _ => Txn::CloseSession { paths: None },
+    };
+    let header = TxnHeader {
+        client_id: i64::from(a % 2) + 1,
+        cxid: 0,
+        zxid: Zxid(zxid),
+        time: zxid,
+    };
+    state.apply(&header, txn, &mut Vec::new());
+}
+
+proptest! {
+    #[test]
+    fn a_snapshot_is_the_state_at_its_start_whatever_happens_meanwhile(
+        before in prop::collection::vec(any::<(u8, u8, u8)>(), 0..80),
+        during in prop::collection::vec(any::<(u8, u8, u8)>(), 0..80),
+        slice in 1usize..9,
+    ) {
+        let mut state = State::new(Rules::default(), 5);
+        let mut zxid = 0;
+        for (op, a, b) in before {
+            zxid += 1;
+            mutate(&mut state, zxid, op, a, b);
+        }
+        let expected = facts(&state);
+        let mut bytes = Vec::new();
+        let meta = state.begin_snapshot(&mut bytes);
+        prop_assert_eq!(meta.digest, Some(state.digest()));
+        let mut during = during.into_iter();
+        while !state.snapshot_slice(slice, &mut bytes) {
+            for (op, a, b) in during.by_ref().take(3) {
+                zxid += 1;
+                mutate(&mut state, zxid, op, a, b);
+            }
+        }
+        prop_assert!(!state.snapshot_active());
+        prop_assert_eq!(facts(&loaded(&bytes)), expected);
+    }
+
+    #[test]
+    fn loading_never_panics(bytes: Vec<u8>) {
+        let _ = load(&mut Bytes(&bytes), Rules::default(), 5);
+    }
+}
+
+#[test]
+fn a_snapshot_of_apache_is_loaded_with_its_digest() {
+    let file: &[u8] = include_bytes!("../../testdata/plain.snapshot.52");
+    let rules = Rules {
+        extended_types: true,
+        ..Rules::default()
+    };
+    let state = load(&mut Bytes(&file[16..]), rules, 5).unwrap();
+    // Behind the nodes: seal (8 + 5 bytes), then zxid, version and digest.
+    let trailer = &file[file.len() - 54..];
+    let digest = u64::from_be_bytes(trailer[12..20].try_into().unwrap());
+    assert_eq!(state.digest(), digest);
+    assert_eq!(state.sessions().len(), 2);
+}
+
+#[test]
+fn a_child_without_its_parent_is_refused() {
+    let mut bytes = Vec::new();
+    jute::put_i32(&mut bytes, 0);
+    jute::put_i32(&mut bytes, 0);
+    jute::put_string(&mut bytes, "/a/b");
+    jute::put_buffer(&mut bytes, None);
+    jute::put_i64(&mut bytes, -1);
+    StatPersisted::default().encode(&mut bytes);
+    let error = load(&mut Bytes(&bytes), Rules::default(), 5)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("/a/b stands before its parent"), "{error}");
+}
