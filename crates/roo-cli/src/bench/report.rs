@@ -112,7 +112,7 @@ impl Report {
     pub(super) fn write_table_head(out: &mut impl Write) -> io::Result<()> {
         writeln!(
             out,
-            "{:<17} {:>11} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>7}",
+            "{:<17} {:>12} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7} {:>10} {:>8} {:>7}",
             "workload",
             "conn x depth",
             "req/s",
