@@ -1,0 +1,160 @@
+//! `roo server`: from arguments to a running server, until it is told to stop.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+use roo_server::admin::words::VERSION;
+use roo_server::config::parse::Settings;
+use roo_server::config::{LogFormat, ServerConfig};
+use roo_server::node::Node;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use tracing_subscriber::EnvFilter;
+
+/// Arguments of `roo server`.
+#[derive(Args, Debug, Default)]
+#[command(after_help = "Examples:
+  roo server                          loopback, port 2181, ./data
+  roo server conf/zoo.cfg             as Apache's zkServer.sh does
+  roo server 2181 /var/lib/roo        PORT DATADIR [tickTime] [maxClientCnxns]
+  roo server zoo.cfg -Dzookeeper.snapCount=50000
+
+Every key of zoo.cfg can be given as -Dzookeeper.KEY=VALUE and as a variable ROO_KEY in upper
+snake case (snapCount: ROO_SNAP_COUNT). An argument wins over a variable, a variable over the file.
+
+Exit codes: 0 stopped, 1 failed, 2 wrong configuration, 3 trouble with the data directory.")]
+pub(crate) struct ServerArguments {
+    /// A zoo.cfg, or PORT DATADIR [tickTime] [maxClientCnxns].
+    #[arg(value_name = "ZOO.CFG | PORT DATADIR")]
+    what: Vec<String>,
+    /// Sets a key: -Dzookeeper.KEY=VALUE.
+    #[arg(short = 'D', value_name = "KEY=VALUE")]
+    define: Vec<String>,
+    /// text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+    /// error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Runs a server until it is told to stop.
+pub(crate) fn run(arguments: &ServerArguments) -> ExitCode {
+    let mut settings = Settings::default();
+    let config = configure(&mut settings, arguments);
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("roo: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    start_logging(&config);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    report_panics();
+    serve(config)
+}
+
+fn configure(
+    settings: &mut Settings,
+    arguments: &ServerArguments,
+) -> Result<ServerConfig, roo_server::config::ConfigError> {
+    match arguments.what.as_slice() {
+        [] => {}
+        [file] => settings.read_file(Path::new(file))?,
+        bare => settings.bare_arguments(bare)?,
+    }
+    settings.environment(std::env::vars());
+    for define in &arguments.define {
+        settings.argument(define)?;
+    }
+    for (key, value) in [
+        ("logFormat", &arguments.log_format),
+        ("logLevel", &arguments.log_level),
+    ] {
+        if let Some(value) = value {
+            settings.argument(&format!("{key}={value}"))?;
+        }
+    }
+    settings.config()
+}
+
+fn start_logging(config: &ServerConfig) {
+    let filter = EnvFilter::try_new(&config.log_level).unwrap_or_else(|error| {
+        eprintln!("roo: logLevel={}: {error}; using info", config.log_level);
+        EnvFilter::new("info")
+    });
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
+    let builder = builder.with_writer(std::io::stderr);
+    match config.log_format {
+        LogFormat::Text => builder
+            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
+            .init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+/// One line instead of a backtrace.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let what = panic
+            .payload_as_str()
+            .unwrap_or("a panic without a message");
+        tracing::error!(%place, "this is a defect of RooKeeper: {what}");
+    }));
+}
+
+fn serve(config: ServerConfig) -> ExitCode {
+    let data_dir = config.data_dir.clone();
+    let mut signals = match Signals::new([SIGINT, SIGTERM]) {
+        Ok(signals) => signals,
+        Err(error) => {
+            eprintln!("roo: cannot listen for signals: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let node = match Node::start(config) {
+        Ok(node) => node,
+        Err(error) => {
+            eprintln!("roo: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    banner(&node, &data_dir);
+    let signal = signals.forever().next();
+    tracing::info!(signal, "stopping");
+    node.stop();
+    tracing::info!("stopped");
+    ExitCode::SUCCESS
+}
+
+fn banner(node: &Node, data_dir: &Path) {
+    let version = VERSION.split(',').next().unwrap_or_default();
+    println!(
+        "RooKeeper {} (speaks ZooKeeper {version})",
+        env!("CARGO_PKG_VERSION")
+    );
+    match node.address() {
+        Some(address) => {
+            println!("  listening  {address}");
+            let host = if address.ip().is_unspecified() {
+                "localhost".into()
+            } else {
+                address.ip().to_string()
+            };
+            println!("  data       {}", data_dir.display());
+            println!("  connect    zkCli.sh -server {host}:{}", address.port());
+        }
+        None => println!("  not listening: the configuration names no clientPort"),
+    }
+    println!("  stop       ctrl-C or SIGTERM");
+}

@@ -1,0 +1,646 @@
+//! The loop around the sockets of one thread. A connection lives on one of them all its life.
+//!
+//! A round: wait for sockets or mail; read what has come; with the state and the own part locked
+//! once, fetch the mail and serve the packets; send what there is to send; give the replica its
+//! events. No request on this road hops to another thread unless it must be ordered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
+use roo_proto::ids::{SessionId, Time};
+use roo_proto::jute::Reader;
+use roo_proto::op_code;
+use roo_replica::event::Event;
+use roo_state::watch::WatcherId;
+use slab::Slab;
+
+use crate::admin::words::WordRequest;
+use crate::auth;
+use crate::client::connection::{Connection, Phase};
+use crate::client::serving::{NO_SESSION, Round};
+use crate::client::settings::ClientSettings;
+use crate::client::throttle::Throttle;
+use crate::limits;
+use crate::shared_state::{Input, IoShared, Mail, Peer, Place, Shared};
+use crate::stats::{ConnectionStats, Counters, NO_OP};
+
+/// The waker's token.
+pub const WAKE: Token = Token(usize::MAX);
+const LISTEN: Token = Token(usize::MAX - 1);
+
+/// How long a thread without work sleeps at most: deadlines of idle connections are checked then.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct IoThread {
+    index: usize,
+    shared: Arc<Shared>,
+    settings: Arc<ClientSettings>,
+    poll: Poll,
+    listener: Option<TcpListener>,
+    next_io: usize,
+    connections: Slab<Connection>,
+    generation: u32,
+    /// Connections that must shake hands by a time, oldest first.
+    sessionless: VecDeque<(Time, usize, u32)>,
+    /// Connections to be looked after in this round.
+    ready: Vec<usize>,
+    /// What was read in this round, and which part is whose.
+    arena: Box<[u8]>,
+    chunks: Vec<(usize, usize, usize)>,
+    events: Vec<Input>,
+    spare: Vec<Vec<u8>>,
+    words: SyncSender<WordRequest>,
+    throttle: Throttle,
+}
+
+impl IoThread {
+    /// The thread of this index; the first one accepts connections for all.
+    ///
+    /// # Errors
+    /// When the listener cannot be registered.
+    pub fn new(
+        index: usize,
+        shared: Arc<Shared>,
+        settings: Arc<ClientSettings>,
+        poll: Poll,
+        mut listener: Option<TcpListener>,
+        words: SyncSender<WordRequest>,
+    ) -> io::Result<Self> {
+        if let Some(listener) = &mut listener {
+            poll.registry()
+                .register(listener, LISTEN, Interest::READABLE)?;
+        }
+        let throttle = Throttle::new(settings.throttle, shared.clock.now());
+        Ok(Self {
+            index,
+            shared,
+            settings,
+            poll,
+            listener,
+            next_io: 0,
+            connections: Slab::new(),
+            generation: 0,
+            sessionless: VecDeque::new(),
+            ready: Vec::new(),
+            arena: vec![0; limits::READ_ROUND_BYTES].into_boxed_slice(),
+            chunks: Vec::new(),
+            events: Vec::new(),
+            spare: Vec::new(),
+            words,
+            throttle,
+        })
+    }
+
+    /// Runs until the server stops.
+    pub fn run(mut self) {
+        let mut polled = Events::with_capacity(1024);
+        while !self.shared.stopping.load(Ordering::Relaxed) {
+            self.wait(&mut polled);
+            let now = self.shared.clock.now();
+            for event in &polled {
+                match event.token() {
+                    WAKE => {}
+                    LISTEN => self.accept(now),
+                    Token(slot) => {
+                        if let Some(conn) = self.connections.get_mut(slot) {
+                            conn.readable |= event.is_readable() || event.is_read_closed();
+                        }
+                        self.enqueue(slot);
+                    }
+                }
+            }
+            self.adopt(now);
+            self.expire_sessionless(now);
+            self.read_sockets();
+            self.serve(now);
+            self.finish();
+        }
+    }
+
+    #[allow(clippy::indexing_slicing)]
+    fn own(&self) -> &crate::shared_state::Io {
+        &self.shared.io[self.index]
+    }
+
+    fn wait(&mut self, polled: &mut Events) {
+        let io = Arc::clone(&self.shared.io[self.index]);
+        io.parked.store(true, Ordering::SeqCst);
+        let busy = !self.ready.is_empty() || io.has_mail.load(Ordering::SeqCst);
+        let timeout = if busy { Duration::ZERO } else { IDLE };
+        if let Err(error) = self.poll.poll(polled, Some(timeout))
+            && error.kind() != io::ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "poll");
+        }
+        io.parked.store(false, Ordering::SeqCst);
+    }
+
+    fn enqueue(&mut self, slot: usize) {
+        if let Some(conn) = self.connections.get_mut(slot)
+            && !conn.queued
+        {
+            conn.queued = true;
+            self.ready.push(slot);
+        }
+    }
+
+    fn accept(&mut self, now: Time) {
+        loop {
+            let accepted = match &self.listener {
+                Some(listener) => listener.accept(),
+                None => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    if !self.admit(peer.ip()) {
+                        continue;
+                    }
+                    let target = self.next_io % self.shared.io.len();
+                    self.next_io = self.next_io.wrapping_add(1);
+                    if target == self.index {
+                        self.add(stream, peer, now);
+                    } else if let Some(io) = self.shared.io.get(target) {
+                        io.accepted.lock().push((stream, peer));
+                        io.notify();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accept");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Counts the connection, unless there are too many.
+    fn admit(&self, address: IpAddr) -> bool {
+        let mut by_address = self.shared.by_address.lock();
+        let all: usize = if self.settings.max_cnxns > 0 {
+            by_address.values().sum()
+        } else {
+            0
+        };
+        let count = by_address.entry(address).or_insert(0);
+        let over_own =
+            self.settings.max_client_cnxns > 0 && *count >= self.settings.max_client_cnxns;
+        let over_all = self.settings.max_cnxns > 0 && all >= self.settings.max_cnxns;
+        if over_own || over_all {
+            Counters::inc(&self.shared.stats.counters.connection_rejected);
+            let key = if over_own {
+                "maxClientCnxns"
+            } else {
+                "maxCnxns"
+            };
+            tracing::warn!(%address, "too many connections: {key}");
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn forget_address(&self, address: IpAddr) {
+        let mut by_address = self.shared.by_address.lock();
+        if let Some(count) = by_address.get_mut(&address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&address);
+            }
+        }
+    }
+
+    fn adopt(&mut self, now: Time) {
+        let accepted = std::mem::take(&mut *self.own().accepted.lock());
+        for (stream, peer) in accepted {
+            self.add(stream, peer, now);
+        }
+    }
+
+    fn add(&mut self, mut stream: TcpStream, peer: SocketAddr, now: Time) {
+        if let Err(error) = self.prepare_socket(&mut stream) {
+            tracing::warn!(%peer, %error, "set up a client's socket");
+            self.forget_address(peer.ip());
+            return;
+        }
+        self.generation = self.generation % 0xFF_FFFF + 1;
+        let entry = self.connections.vacant_entry();
+        let slot = entry.key();
+        let registry = self.poll.registry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = registry.register(&mut stream, Token(slot), interest) {
+            tracing::warn!(%peer, %error, "register a client's socket");
+            self.forget_address(peer.ip());
+            return;
+        }
+        let stats = Arc::new(ConnectionStats::new(peer, now));
+        let place = Place {
+            io: self.index,
+            slot: slot_of(slot),
+            generation: self.generation,
+        };
+        self.shared
+            .connections
+            .lock()
+            .insert(place.conn().0, Arc::clone(&stats));
+        let ids: Arc<[_]> = [auth::address_id(peer.ip())].into();
+        entry.insert(Connection {
+            stream,
+            peer,
+            generation: self.generation,
+            phase: Phase::AwaitHandshake,
+            session: NO_SESSION,
+            ids: Arc::clone(&ids),
+            in_flight: VecDeque::new(),
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            readable: true,
+            at_end: false,
+            paused: false,
+            queued: false,
+            stats,
+        });
+        let mut own = self.shared.io[self.index].shared.lock();
+        while own.peers.len() <= slot {
+            own.peers.push(Peer {
+                generation: 0,
+                session: NO_SESSION,
+                ids: Arc::from([]),
+                last_heard: now,
+                touched: false,
+            });
+        }
+        if let Some(peer) = own.peers.get_mut(slot) {
+            peer.generation = self.generation;
+            peer.session = NO_SESSION;
+            peer.ids = ids;
+            peer.last_heard = now;
+        }
+        drop(own);
+        let deadline = now.after(Duration::from_millis(
+            self.settings.sessionless_cnxn_timeout_ms,
+        ));
+        self.sessionless
+            .push_back((deadline, slot, self.generation));
+        self.enqueue(slot);
+    }
+
+    fn prepare_socket(&self, stream: &mut TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        if self.settings.tcp_keep_alive {
+            socket2::SockRef::from(&*stream).set_keepalive(true)?;
+        }
+        Ok(())
+    }
+
+    fn expire_sessionless(&mut self, now: Time) {
+        while let Some((deadline, slot, generation)) = self.sessionless.front().copied()
+            && deadline <= now
+        {
+            self.sessionless.pop_front();
+            if let Some(conn) = self.connections.get_mut(slot)
+                && conn.generation == generation
+                && conn.phase == Phase::AwaitHandshake
+            {
+                Counters::inc(&self.shared.stats.counters.sessionless_connections_expired);
+                conn.phase = Phase::Dead;
+                self.enqueue(slot);
+            }
+        }
+    }
+
+    /// Reads from every socket that has something, into one buffer for the whole round.
+    fn read_sockets(&mut self) {
+        let mut at = 0;
+        for slot in &self.ready {
+            let Some(conn) = self.connections.get_mut(*slot) else {
+                continue;
+            };
+            if !conn.readable || conn.paused || conn.phase == Phase::Dead {
+                continue;
+            }
+            let end = (at + limits::READ_STEP_BYTES).min(self.arena.len());
+            let Some(space) = self
+                .arena
+                .get_mut(at..end)
+                .filter(|space| !space.is_empty())
+            else {
+                break;
+            };
+            let n = conn.read(space);
+            if n > 0 {
+                self.chunks.push((*slot, at, at + n));
+                Counters::add(&self.shared.stats.counters.bytes_received_count, n);
+                at += n;
+            }
+        }
+    }
+
+    /// The part of a round for which the state is locked.
+    fn serve(&mut self, now: Time) {
+        let io = Arc::clone(&self.shared.io[self.index]);
+        let mail = io.has_mail.swap(false, Ordering::SeqCst);
+        if !mail && self.chunks.is_empty() && !self.ready.iter().any(|slot| self.has_input(*slot)) {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let state = shared.state.read();
+        let mut own = io.shared.lock();
+        self.fetch_mail(&mut own, now);
+        let mut round = Round {
+            shared: &shared,
+            settings: &self.settings,
+            state: &state,
+            io: &mut own,
+            io_index: self.index,
+            now,
+            events: &mut self.events,
+            spare: &mut self.spare,
+            words: &self.words,
+            throttle: &mut self.throttle,
+            reads: 0,
+        };
+        for (slot, from, to) in self.chunks.drain(..) {
+            let (Some(conn), Some(bytes)) =
+                (self.connections.get_mut(slot), self.arena.get(from..to))
+            else {
+                continue;
+            };
+            if conn.input.is_empty() {
+                let served = round.serve(slot_of(slot), conn, bytes);
+                if matches!(
+                    conn.phase,
+                    Phase::AwaitHandshake | Phase::AwaitAnswer | Phase::Serving
+                ) {
+                    conn.input
+                        .extend_from_slice(bytes.get(served..).unwrap_or_default());
+                }
+            } else {
+                conn.input.extend_from_slice(bytes);
+                serve_input(&mut round, slot, conn);
+            }
+        }
+        for slot in &self.ready {
+            if let Some(conn) = self.connections.get_mut(*slot)
+                && !conn.input.is_empty()
+            {
+                serve_input(&mut round, *slot, conn);
+            }
+        }
+        let reads = round.reads;
+        drop(own);
+        drop(state);
+        if reads > 0 {
+            let stats = &shared.stats;
+            let took = shared.clock.now().millis_since(now);
+            stats.latency.add_many(took, reads);
+            stats.read_latency.add_many(took, reads);
+            stats
+                .counters
+                .packets_sent
+                .fetch_add(reads, Ordering::Relaxed);
+        }
+    }
+
+    fn has_input(&self, slot: usize) -> bool {
+        self.connections
+            .get(slot)
+            .is_some_and(|conn| !conn.input.is_empty())
+    }
+
+    fn fetch_mail(&mut self, own: &mut IoShared, now: Time) {
+        let mut mailbox = std::mem::take(&mut own.mailbox);
+        let mut at = 0;
+        for (slot, generation, mail) in mailbox.items.drain(..) {
+            let len = match mail {
+                Mail::Frames { len } | Mail::Answer { len, .. } | Mail::Connected { len, .. } => {
+                    len
+                }
+                Mail::Close { .. } => 0,
+            };
+            let bytes = mailbox.bytes.get(at..at + len).unwrap_or_default();
+            at += len;
+            let key = slot as usize;
+            let Some(conn) = self.connections.get_mut(key) else {
+                continue;
+            };
+            if conn.generation != generation {
+                continue;
+            }
+            if conn.phase != Phase::Dead && conn.phase != Phase::Flushing {
+                conn.output(&mut self.spare).extend_from_slice(bytes);
+            }
+            Counters::add(&self.shared.stats.counters.response_bytes, len);
+            match mail {
+                Mail::Frames { .. } => {
+                    conn.stats.sent.fetch_add(1, Ordering::Relaxed);
+                    Counters::inc(&self.shared.stats.counters.packets_sent);
+                    Counters::add(&self.shared.stats.counters.watch_bytes, len);
+                }
+                Mail::Answer { .. } => answered(&self.shared, conn, now, bytes),
+                Mail::Connected {
+                    session,
+                    timeout_ms,
+                    ..
+                } => {
+                    answered(&self.shared, conn, now, &[]);
+                    connected(own, conn, slot, session, timeout_ms, now);
+                }
+                Mail::Close { why, flush } => {
+                    tracing::debug!(peer = %conn.peer, session = %conn.session, ?why, "close");
+                    if flush {
+                        conn.end();
+                    } else {
+                        conn.phase = Phase::Dead;
+                    }
+                }
+            }
+            self.enqueue(key);
+        }
+        mailbox.bytes.clear();
+        if mailbox.bytes.capacity() <= limits::READ_ROUND_BYTES {
+            own.mailbox = mailbox;
+        }
+    }
+
+    /// Sends what there is to send, drops what is dead, hands over what the replica gets.
+    fn finish(&mut self) {
+        let mut again = Vec::new();
+        for slot in std::mem::take(&mut self.ready) {
+            let Some(conn) = self.connections.get_mut(slot) else {
+                continue;
+            };
+            conn.queued = false;
+            conn.flush(&mut self.spare);
+            if conn.unsent() > limits::CONNECTION_WRITE_QUEUE_MAX_BYTES {
+                Counters::inc(&self.shared.stats.counters.connection_write_queue_max);
+                tracing::warn!(peer = %conn.peer, session = %conn.session, "slow reader closed");
+                conn.phase = Phase::Dead;
+            }
+            let waits_for_reader = conn.unsent() > self.settings.connection_write_queue_bytes;
+            if conn.paused && conn.in_flight.is_empty() && !waits_for_reader {
+                // What it waited for is out; the rest of its packets can be served.
+                conn.paused = false;
+                again.push(slot);
+            } else if conn.readable && !conn.paused && conn.phase != Phase::Dead {
+                again.push(slot);
+            }
+            // A client that will send no more is served what it has sent, and a word is answered.
+            if conn.at_end && !conn.paused && conn.phase != Phase::AwaitAnswer {
+                conn.phase = Phase::Dead;
+            }
+            if conn.phase == Phase::Dead {
+                self.drop_connection(slot);
+            }
+        }
+        for slot in again {
+            self.enqueue(slot);
+        }
+        self.shared.inbox.push_all(&mut self.events);
+    }
+
+    fn drop_connection(&mut self, slot: usize) {
+        let Some(mut conn) = self.connections.try_remove(slot) else {
+            return;
+        };
+        if let Err(error) = self.poll.registry().deregister(&mut conn.stream) {
+            tracing::debug!(%error, "deregister a client's socket");
+        }
+        drain_and_close(&mut conn, &mut self.arena);
+        let shared = &self.shared;
+        for pending in &conn.in_flight {
+            shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+            shared
+                .large_bytes
+                .fetch_sub(pending.large_bytes, Ordering::Relaxed);
+        }
+        Counters::inc(&shared.stats.counters.connection_drop_count);
+        let place = Place {
+            io: self.index,
+            slot: slot_of(slot),
+            generation: conn.generation,
+        };
+        shared.connections.lock().remove(&place.conn().0);
+        {
+            let state = shared.state.read();
+            let mut own = shared.io[self.index].shared.lock();
+            own.watches.remove_watcher(WatcherId(slot_of(slot)));
+            let mut heard = None;
+            if let Some(peer) = own.peers.get_mut(slot) {
+                heard = Some((peer.session, peer.last_heard));
+                peer.generation = 0;
+                peer.session = NO_SESSION;
+                peer.ids = Arc::from([]);
+            }
+            own.touched_gone
+                .extend(heard.filter(|(session, _)| *session != NO_SESSION));
+            drop(own);
+            drop(state);
+        }
+        self.events.push(Input::Event(Event::Disconnected {
+            conn: place.conn(),
+            session: conn.session,
+        }));
+        self.forget_address(conn.peer.ip());
+    }
+}
+
+/// What the client has sent and nobody will read would make the kernel reset the connection, and
+/// the client lose the last replies with it.
+fn drain_and_close(conn: &mut Connection, scratch: &mut [u8]) {
+    if conn.stream.shutdown(std::net::Shutdown::Write).is_err() {
+        return;
+    }
+    let mut budget = limits::READ_ROUND_BYTES;
+    conn.readable = true;
+    while conn.readable && budget > 0 {
+        let n = conn.read(scratch);
+        budget = budget.saturating_sub(n.max(1));
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // Slots are bounded by the file descriptors.
+const fn slot_of(slot: usize) -> u32 {
+    slot as u32
+}
+
+fn serve_input(round: &mut Round<'_>, slot: usize, conn: &mut Connection) {
+    let mut input = std::mem::take(&mut conn.input);
+    let served = round.serve(slot_of(slot), conn, &input);
+    if matches!(conn.phase, Phase::Dead | Phase::Flushing) || served == input.len() {
+        conn.input = Vec::new();
+    } else {
+        input.drain(..served);
+        conn.input = input;
+    }
+}
+
+/// The oldest request in flight has its reply.
+fn answered(shared: &Shared, conn: &mut Connection, now: Time, reply: &[u8]) {
+    let Some(pending) = conn.in_flight.pop_front() else {
+        return;
+    };
+    shared.outstanding.fetch_sub(1, Ordering::Relaxed);
+    shared
+        .large_bytes
+        .fetch_sub(pending.large_bytes, Ordering::Relaxed);
+    conn.stats.outstanding.fetch_sub(1, Ordering::Relaxed);
+    conn.stats.sent.fetch_add(1, Ordering::Relaxed);
+    let stats = &shared.stats;
+    Counters::inc(&stats.counters.packets_sent);
+    let latency = now.millis_since(pending.arrived);
+    let is_write = op_code::is_write(pending.op);
+    let (zxid, code) = reply_header(reply);
+    let refused = is_write && code != 0;
+    let shown = if refused { NO_OP } else { pending.op };
+    conn.stats.replied(shown, pending.xid, zxid, now, latency);
+    stats.latency.add(latency);
+    if is_write {
+        stats.update_latency.add(latency);
+    } else {
+        stats.read_latency.add(latency);
+    }
+    stats
+        .last_response_size
+        .store(reply.len() as u64, Ordering::Relaxed);
+    stats.response_size.add(reply.len() as u64);
+}
+
+/// zxid and error of a reply frame.
+fn reply_header(reply: &[u8]) -> (i64, i32) {
+    let mut r = Reader::new(reply.get(8..).unwrap_or_default());
+    (r.i64().unwrap_or(-1), r.i32().unwrap_or(0))
+}
+
+fn connected(
+    own: &mut IoShared,
+    conn: &mut Connection,
+    slot: u32,
+    session: SessionId,
+    timeout_ms: i32,
+    now: Time,
+) {
+    if session == NO_SESSION {
+        conn.end();
+        return;
+    }
+    if conn.phase == Phase::AwaitAnswer {
+        conn.phase = Phase::Serving;
+    }
+    conn.session = session;
+    conn.stats.session.store(session.0, Ordering::Relaxed);
+    conn.stats.timeout_ms.store(timeout_ms, Ordering::Relaxed);
+    if let Some(peer) = own.peers.get_mut(slot as usize) {
+        peer.session = session;
+    }
+    own.touch(slot, now);
+}

@@ -1,0 +1,372 @@
+//! What becomes of each packet: the handshake and four-letter words; reads, which are served here
+//! and now; everything that must be ordered, which goes to the replica.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+
+use roo_proto::acl::Id;
+use roo_proto::connect::ConnectRequest;
+use roo_proto::error_code::ErrorCode;
+use roo_proto::frame::{self, Front};
+use roo_proto::ids::{SessionId, Time, Zxid};
+use roo_proto::jute;
+use roo_proto::op_code;
+use roo_proto::reply;
+use roo_proto::request::{self, BadRequest, Request, RequestHeader};
+use roo_replica::event::{Connect, Event, Ordered};
+use roo_replica::write_path::put_bad_request;
+use roo_state::read::{self, Reader};
+use roo_state::state::State;
+use roo_state::watch::WatcherId;
+
+use crate::admin::words::{Word, WordRequest};
+use crate::auth;
+use crate::client::connection::{Connection, Pending, Phase};
+use crate::client::settings::ClientSettings;
+use crate::client::throttle::Throttle;
+use crate::shared_state::{Input, IoShared, Place, Shared};
+use crate::stats::Counters;
+
+/// Everything that serving a connection takes, for one round of its thread.
+pub struct Round<'a> {
+    /// What the server shares.
+    pub shared: &'a Shared,
+    /// What the configuration says.
+    pub settings: &'a ClientSettings,
+    /// The applied state.
+    pub state: &'a State,
+    /// The thread's own part.
+    pub io: &'a mut IoShared,
+    /// Index of the thread.
+    pub io_index: usize,
+    /// When the round began.
+    pub now: Time,
+    /// What the replica gets at the end of the round.
+    pub events: &'a mut Vec<Input>,
+    /// Output buffers without an owner.
+    pub spare: &'a mut Vec<Vec<u8>>,
+    /// The way to whoever answers four-letter words.
+    pub words: &'a SyncSender<WordRequest>,
+    /// Tokens for handshakes.
+    pub throttle: &'a mut Throttle,
+    /// Reads served in this round.
+    pub reads: u64,
+}
+
+impl Round<'_> {
+    fn count(&self, counter: &AtomicU64) {
+        Counters::inc(counter);
+    }
+
+    fn place(&self, slot: u32, conn: &Connection) -> Place {
+        Place {
+            io: self.io_index,
+            slot,
+            generation: conn.generation,
+        }
+    }
+
+    /// Serves as many whole packets as may be served now; how many bytes they were.
+    pub fn serve(&mut self, slot: u32, conn: &mut Connection, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        conn.paused = false;
+        if conn.phase == Phase::Serving && !bytes.is_empty() {
+            self.io.touch(slot, self.now);
+        }
+        while let Some(rest) = bytes.get(at..) {
+            if !matches!(conn.phase, Phase::AwaitHandshake | Phase::Serving) {
+                conn.paused = true;
+                break;
+            }
+            if conn.phase == Phase::AwaitHandshake
+                && let Some(first) = rest.first_chunk::<4>()
+                && let Some(word) = Word::recognise(*first)
+            {
+                if word.needs_more(rest.len(), self.settings.trace_mask_settable) {
+                    break;
+                }
+                self.answer_word(slot, conn, word, rest);
+                return bytes.len();
+            }
+            let packet = match frame::front(rest, self.settings.max_packet_bytes) {
+                Front::Packet(packet) => packet,
+                Front::Incomplete { .. } => break,
+                Front::BadLength(length) => {
+                    tracing::debug!(peer = %conn.peer, length, "packet length out of range");
+                    self.count(&self.shared.stats.counters.jute_max_buffer);
+                    conn.end();
+                    break;
+                }
+            };
+            if conn.phase == Phase::AwaitHandshake {
+                self.handshake(slot, conn, packet);
+            } else if !self.packet(slot, conn, packet) {
+                conn.paused = true;
+                break;
+            }
+            at += frame::LENGTH_SIZE + packet.len();
+        }
+        at
+    }
+
+    fn answer_word(&mut self, slot: u32, conn: &mut Connection, word: Word, bytes: &[u8]) {
+        let argument = bytes
+            .get(4..12)
+            .and_then(|b| b.try_into().ok())
+            .map(i64::from_be_bytes);
+        let request = WordRequest {
+            place: self.place(slot, conn),
+            word,
+            argument,
+        };
+        conn.phase = Phase::AwaitAnswer;
+        // Whoever asks faster than answers are made is not answered.
+        if self.words.try_send(request).is_err() {
+            conn.end();
+        }
+    }
+
+    fn handshake(&mut self, slot: u32, conn: &mut Connection, packet: &[u8]) {
+        let Ok(connect) = ConnectRequest::decode(packet) else {
+            tracing::debug!(peer = %conn.peer, "the first packet is no connect request");
+            conn.end();
+            return;
+        };
+        self.count(&self.shared.stats.counters.connection_request_count);
+        self.count(&self.shared.stats.counters.packets_received);
+        conn.stats.received.fetch_add(1, Ordering::Relaxed);
+        if !self.throttle.admit(self.now) {
+            self.count(&self.shared.stats.counters.connection_throttle_tokens);
+            conn.end();
+            return;
+        }
+        conn.phase = Phase::AwaitAnswer;
+        self.submitted(conn, op_code::CREATE_SESSION, 0, 0);
+        let connect = Connect {
+            last_zxid_seen: connect.last_zxid_seen,
+            timeout_ms: connect.timeout_ms,
+            session: connect.session,
+            password: connect.password.map(Box::from),
+            read_only: connect.read_only,
+        };
+        let conn = self.place(slot, conn).conn();
+        self.events
+            .push(Input::Event(Event::Connecting { conn, connect }));
+    }
+
+    /// Takes note of something that the replica now has.
+    fn submitted(&self, conn: &mut Connection, op: i32, xid: i32, large_bytes: usize) {
+        conn.in_flight.push_back(Pending {
+            op,
+            xid,
+            arrived: self.now,
+            large_bytes,
+        });
+        conn.stats.outstanding.fetch_add(1, Ordering::Relaxed);
+        self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .large_bytes
+            .fetch_add(large_bytes, Ordering::Relaxed);
+    }
+
+    /// Serves one packet of a session; false when it must wait.
+    fn packet(&mut self, slot: u32, conn: &mut Connection, packet: &[u8]) -> bool {
+        let Some((header, body)) = RequestHeader::split(packet) else {
+            conn.end();
+            return true;
+        };
+        if header.op != op_code::AUTH && header.op != op_code::SASL {
+            if !self.is_authenticated(conn) && header.op != op_code::PING {
+                let code = ErrorCode::SESSION_CLOSED_REQUIRE_SASL_AUTH;
+                reply::header_only(conn.output(self.spare), header.xid, Zxid::ZERO, code);
+                self.received(conn);
+                conn.end();
+                return true;
+            }
+            if self.must_wait(conn) {
+                return false;
+            }
+        }
+        self.received(conn);
+        match header.op {
+            op_code::AUTH => self.auth(slot, conn, header, body),
+            op_code::SASL => self.sasl(conn, header, body),
+            op if conn.in_flight.is_empty() && !op_code::is_write(op) => {
+                self.read(slot, conn, header, body);
+            }
+            _ => self.order(slot, conn, header, body),
+        }
+        true
+    }
+
+    fn received(&self, conn: &Connection) {
+        conn.stats.received.fetch_add(1, Ordering::Relaxed);
+        self.count(&self.shared.stats.counters.packets_received);
+    }
+
+    fn is_authenticated(&self, conn: &Connection) -> bool {
+        let schemes = &self.settings.enforce_auth_schemes;
+        schemes.is_empty() || conn.ids.iter().any(|id| schemes.contains(&id.scheme))
+    }
+
+    /// The limits on what is in flight, and on what a slow reader has not fetched.
+    fn must_wait(&self, conn: &Connection) -> bool {
+        let counters = &self.shared.stats.counters;
+        if conn.unsent() > self.settings.connection_write_queue_bytes {
+            self.count(&counters.connection_write_queue);
+            return true;
+        }
+        let in_flight = conn.in_flight.len();
+        if in_flight == 0 {
+            return false;
+        }
+        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
+        let over = |limit: usize, value: usize| limit > 0 && value >= limit;
+        let limit = if over(self.settings.max_in_flight_per_connection, in_flight) {
+            &counters.max_in_flight_per_connection
+        } else if over(self.settings.global_outstanding_limit, outstanding) {
+            &counters.global_outstanding_limit
+        } else if over(self.settings.request_throttle_max_requests, outstanding) {
+            &counters.request_throttle_wait_count
+        } else {
+            return false;
+        };
+        self.count(limit);
+        true
+    }
+
+    /// Everything that only reads, on a connection with nothing in flight.
+    fn read(&mut self, slot: u32, conn: &mut Connection, header: RequestHeader, body: &[u8]) {
+        let RequestHeader { xid, op } = header;
+        let decoded = request::decode(op, body, self.settings.max_field_bytes);
+        let (session, ids) = (conn.session, Arc::clone(&conn.ids));
+        let out = conn.output(self.spare);
+        let before = out.len();
+        let mut zxid = self.state.last_zxid();
+        match decoded {
+            Ok(request) => {
+                let reader = Reader {
+                    session,
+                    ids: &ids,
+                    watcher: WatcherId(slot),
+                };
+                read::serve(self.state, &mut self.io.watches, reader, xid, &request, out);
+            }
+            Err(bad) => {
+                if bad == BadRequest::Unknown {
+                    zxid = Zxid(-1);
+                }
+                if let Some(code) = bad.code() {
+                    put_bad_request(out, xid, zxid, bad, code);
+                }
+                if matches!(bad, BadRequest::Unknown | BadRequest::Fatal) {
+                    conn.end();
+                }
+            }
+        }
+        let size = conn.output.len().saturating_sub(before);
+        self.reads += 1;
+        self.replied(conn, op, xid, zxid, size);
+    }
+
+    fn replied(&self, conn: &Connection, op: i32, xid: i32, zxid: Zxid, size: usize) {
+        conn.stats.sent.fetch_add(1, Ordering::Relaxed);
+        conn.stats.replied(op, xid, zxid.0, self.now, 0);
+        self.shared
+            .stats
+            .last_response_size
+            .store(size as u64, Ordering::Relaxed);
+        self.shared.stats.response_size.add(size as u64);
+    }
+
+    /// Writes, and whatever comes behind one.
+    fn order(&mut self, slot: u32, conn: &mut Connection, header: RequestHeader, body: &[u8]) {
+        let RequestHeader { xid, op } = header;
+        let threshold = self.settings.large_request_threshold;
+        let large = if threshold > 0 && body.len() > threshold {
+            body.len()
+        } else {
+            0
+        };
+        let sum = self
+            .shared
+            .large_bytes
+            .load(Ordering::Relaxed)
+            .saturating_add(large);
+        if large > 0 && sum > self.settings.large_request_max_bytes {
+            self.count(&self.shared.stats.counters.large_requests_rejected);
+            tracing::warn!(peer = %conn.peer, "large requests exceed largeRequestMaxBytes");
+            conn.end();
+            return;
+        }
+        self.submitted(conn, op, xid, large);
+        if op_code::is_write(op) {
+            self.count(&self.shared.stats.counters.prep_processor_request_queued);
+        }
+        self.events.push(Input::Event(Event::Requested(Ordered {
+            conn: self.place(slot, conn).conn(),
+            session: conn.session,
+            xid,
+            op,
+            body: body.into(),
+            ids: Arc::clone(&conn.ids),
+            arrived: self.now,
+        })));
+        if op == op_code::CLOSE_SESSION {
+            conn.phase = Phase::AwaitAnswer;
+        }
+    }
+
+    /// Handled at once, whatever is in flight.
+    fn auth(&mut self, slot: u32, conn: &mut Connection, header: RequestHeader, body: &[u8]) {
+        let decoded = request::decode(header.op, body, self.settings.max_field_bytes);
+        let Ok(Request::Auth { scheme, data }) = decoded else {
+            conn.end();
+            return;
+        };
+        let address = conn.peer.ip();
+        let proved = auth::authenticate(scheme.as_deref(), data, address, &self.settings.auth);
+        let code = match proved {
+            Some(ids) => {
+                let mut all: Vec<Id> = conn.ids.to_vec();
+                for id in ids {
+                    if !all.contains(&id) {
+                        all.push(id);
+                    }
+                }
+                conn.ids = all.into();
+                if let Some(peer) = self.io.peers.get_mut(slot as usize) {
+                    peer.ids = Arc::clone(&conn.ids);
+                }
+                ErrorCode::OK
+            }
+            None => {
+                self.count(&self.shared.stats.counters.auth_failed_count);
+                tracing::warn!(peer = %conn.peer, scheme = scheme.as_deref(), "authentication failed");
+                ErrorCode::AUTH_FAILED
+            }
+        };
+        reply::header_only(conn.output(self.spare), header.xid, Zxid::ZERO, code);
+        conn.stats.sent.fetch_add(1, Ordering::Relaxed);
+        if code != ErrorCode::OK {
+            conn.end();
+        }
+    }
+
+    /// As a server answers that has no SASL set up: any token is taken for the last one.
+    fn sasl(&mut self, conn: &mut Connection, header: RequestHeader, body: &[u8]) {
+        if request::decode(header.op, body, self.settings.max_field_bytes).is_err() {
+            conn.end();
+            return;
+        }
+        let out = conn.output(self.spare);
+        let mark = reply::begin(out, header.xid);
+        jute::put_buffer(out, None);
+        reply::finish(out, mark, Zxid::ZERO, ErrorCode::OK);
+        conn.stats.sent.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// No session.
+pub const NO_SESSION: SessionId = SessionId(0);

@@ -1,0 +1,519 @@
+//! Every key: its name, what becomes of it, its default and its meaning. The page
+//! docs/configuration.md is made of this table.
+
+/// What becomes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It takes effect.
+    Effective,
+    /// It is understood and has nothing to change here.
+    Accepted,
+    /// It asks for something that this server does not have: a warning says so.
+    Unsupported,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As in zoo.cfg; `-Dzookeeper.NAME` and `ROO_NAME` in upper snake case set it too.
+    pub name: &'static str,
+    /// See [`Status`].
+    pub status: Status,
+    /// What holds without it.
+    pub default: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+}
+
+const fn on(name: &'static str, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        status: Status::Effective,
+        default,
+        doc,
+    }
+}
+
+const fn ok(name: &'static str) -> Key {
+    Key {
+        name,
+        status: Status::Accepted,
+        default: "",
+        doc: "",
+    }
+}
+
+const fn no(name: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        status: Status::Unsupported,
+        default: "",
+        doc,
+    }
+}
+
+/// Names that begin so are numbered or named further: `server.1`.
+pub const PREFIXES: &[(&str, Status)] = &[
+    ("server.", Status::Effective),
+    ("group.", Status::Accepted),
+    ("weight.", Status::Accepted),
+    ("authProvider.", Status::Unsupported),
+    ("ssl.", Status::Unsupported),
+    ("quorum.auth.", Status::Unsupported),
+    ("metricsProvider.", Status::Unsupported),
+    ("admin.", Status::Unsupported),
+    ("superUser.", Status::Unsupported),
+    ("kerberos.", Status::Unsupported),
+    ("netty.", Status::Accepted),
+    ("nio.", Status::Accepted),
+    ("commitProcessor.", Status::Accepted),
+    ("pathStats.", Status::Accepted),
+    ("multiAddress.", Status::Accepted),
+    ("fastleader.", Status::Accepted),
+    ("jvm.pause.", Status::Accepted),
+    ("leader.", Status::Accepted),
+    ("learner.", Status::Accepted),
+    ("follower.", Status::Accepted),
+    ("observer.", Status::Accepted),
+    ("observerMaster.", Status::Accepted),
+    ("messageTracker.", Status::Accepted),
+];
+
+/// See the module.
+pub const KEYS: &[Key] = &[
+    on("clientPort", "2181 without a file", "Port for clients."),
+    on(
+        "clientPortAddress",
+        "all addresses",
+        "Address to listen on; needs clientPort.",
+    ),
+    on(
+        "clientPortListenBacklog",
+        "-1: the system's",
+        "Connections waiting to be accepted.",
+    ),
+    on(
+        "dataDir",
+        "./data without a file",
+        "Directory of snapshots and myid. Required in a file.",
+    ),
+    on(
+        "dataLogDir",
+        "dataDir",
+        "Directory of transaction logs; a disk of its own is faster.",
+    ),
+    on("tickTime", "3000", "ms; the unit of session timeouts."),
+    on(
+        "minSessionTimeout",
+        "2 x tickTime",
+        "ms; a client that asks for less gets this.",
+    ),
+    on(
+        "maxSessionTimeout",
+        "20 x tickTime",
+        "ms; a client that asks for more gets this.",
+    ),
+    on(
+        "maxClientCnxns",
+        "60; 0 for bare arguments",
+        "Connections from one address; 0 is no limit.",
+    ),
+    on("maxCnxns", "0", "Connections in all; 0 is no limit."),
+    on(
+        "clientTcpKeepAlive",
+        "false",
+        "TCP keep-alive on clients' connections.",
+    ),
+    on(
+        "nio.sessionlessCnxnTimeout",
+        "10000",
+        "ms until a connection without a handshake is closed.",
+    ),
+    on(
+        "jute.maxbuffer",
+        "1048575",
+        "Bytes of the longest packet from a client.",
+    ),
+    on(
+        "jute.maxbuffer.extrasize",
+        "jute.maxbuffer",
+        "Bytes that strings and buffers may be longer.",
+    ),
+    on(
+        "globalOutstandingLimit",
+        "1000",
+        "Requests in work before clients have to wait.",
+    ),
+    on(
+        "request_throttle_max_requests",
+        "0: off",
+        "A second, lower limit of the same kind.",
+    ),
+    on(
+        "throttled_op_wait_time",
+        "0: off",
+        "ms in the queue after which a request is refused.",
+    ),
+    on(
+        "largeRequestThreshold",
+        "-1: off",
+        "Bytes from which a request counts as large.",
+    ),
+    on(
+        "largeRequestMaxBytes",
+        "104857600",
+        "Bytes of large requests in work; beyond it connections are closed.",
+    ),
+    on(
+        "connection_throttle_tokens",
+        "0: off",
+        "Handshakes at once; others are refused until tokens come back.",
+    ),
+    on(
+        "connection_throttle_fill_time",
+        "1",
+        "ms until tokens come back.",
+    ),
+    on(
+        "connection_throttle_fill_count",
+        "1",
+        "Tokens that come back at once.",
+    ),
+    on(
+        "skipACL",
+        "no",
+        "\"yes\": access control lists are not checked.",
+    ),
+    on("extendedTypesEnabled", "false", "TTL nodes."),
+    on(
+        "emulate353TTLNodes",
+        "false",
+        "Understands the TTL nodes of 3.5.3.",
+    ),
+    on("enforceQuota", "false", "Hard quotas refuse writes."),
+    on(
+        "znode.container.checkIntervalMs",
+        "60000",
+        "ms between looks for empty containers and expired nodes.",
+    ),
+    on(
+        "znode.container.maxPerMinute",
+        "10000",
+        "Such nodes deleted a minute.",
+    ),
+    on(
+        "znode.container.maxNeverUsedIntervalMs",
+        "0: never",
+        "ms until a container that never had a child is deleted.",
+    ),
+    on(
+        "4lw.commands.whitelist",
+        "srvr",
+        "Four-letter words that are answered; * is all.",
+    ),
+    on(
+        "snapCount",
+        "100000",
+        "Transactions between snapshots, at least 2.",
+    ),
+    on(
+        "snapSizeLimitInKb",
+        "4194304",
+        "KiB of log between snapshots; 0 or less: not counted.",
+    ),
+    on(
+        "txnLogSizeLimitInKb",
+        "-1: off",
+        "KiB of a log file before the next one begins.",
+    ),
+    on(
+        "preAllocSize",
+        "65536",
+        "KiB by which log files grow; 0: as needed.",
+    ),
+    on(
+        "forceSync",
+        "yes",
+        "\"no\": writes are acknowledged before they are safe on disk. Do not.",
+    ),
+    on(
+        "fsync.warningthresholdms",
+        "1000",
+        "ms of a sync that are complained about.",
+    ),
+    on("snapshot.compression.method", "none", "gz or snappy."),
+    on(
+        "snapshot.trust.empty",
+        "false",
+        "Start from logs without a snapshot.",
+    ),
+    on(
+        "serializeLastProcessedZxid.enabled",
+        "true",
+        "Write the last zxid into snapshots, as 3.9 does.",
+    ),
+    on(
+        "closeSessionTxn.enabled",
+        "true",
+        "List a session's ephemerals in the record of its end, as 3.6 does.",
+    ),
+    on(
+        "digest.enabled",
+        "true",
+        "Keep and record the tree's digest.",
+    ),
+    on("datadir.autocreate", "true", "Make missing directories."),
+    on(
+        "db.autocreate",
+        "true",
+        "Begin a new database in an empty directory.",
+    ),
+    on(
+        "autopurge.snapRetainCount",
+        "3",
+        "Snapshots that are kept, at least 3.",
+    ),
+    on(
+        "autopurge.purgeInterval",
+        "1",
+        "Hours between purges; 0: nothing is ever removed. Suffixes ms, s, m, h, d.",
+    ),
+    on(
+        "reconfigEnabled",
+        "false",
+        "Whether reconfig may be asked for.",
+    ),
+    on(
+        "DigestAuthenticationProvider.enabled",
+        "true",
+        "Whether the digest scheme is there.",
+    ),
+    on(
+        "DigestAuthenticationProvider.superDigest",
+        "none",
+        "super:HASH; whoever proves it may do everything.",
+    ),
+    on(
+        "DigestAuthenticationProvider.digestAlg",
+        "SHA1",
+        "Hash of the digest scheme: MD5, SHA1, SHA-224, SHA-256, SHA-384, SHA-512.",
+    ),
+    on(
+        "enforce.auth.enabled",
+        "false",
+        "Refuse requests before authentication.",
+    ),
+    on(
+        "enforce.auth.schemes",
+        "none",
+        "Comma list of schemes of which one is demanded.",
+    ),
+    on(
+        "ioThreads",
+        "0: one per core",
+        "Threads that serve clients.",
+    ),
+    on(
+        "maxInFlightPerConnection",
+        "1000",
+        "Requests in work for one connection before it has to wait.",
+    ),
+    on(
+        "connectionWriteQueueBytes",
+        "16777216",
+        "Bytes a slow reader may leave unread before its requests wait.",
+    ),
+    on("logFormat", "text", "text or json."),
+    on(
+        "logLevel",
+        "info",
+        "error, warn, info, debug, trace, or a filter of the tracing crate.",
+    ),
+    ok("serverCnxnFactory"),
+    ok("initLimit"),
+    ok("syncLimit"),
+    ok("connectToLearnerMasterLimit"),
+    ok("electionAlg"),
+    ok("peerType"),
+    ok("standaloneEnabled"),
+    ok("quorumListenOnAllIPs"),
+    ok("leaderServes"),
+    ok("syncEnabled"),
+    ok("cnxTimeout"),
+    ok("quorumCnxnTimeoutMs"),
+    ok("electionPortBindRetry"),
+    ok("quorum.cnxn.threads.size"),
+    ok("tcpKeepAlive"),
+    ok("leaderConnectDelayDuringRetryMs"),
+    ok("forceSnapshotSync"),
+    ok("forward_learner_requests_to_commit_processor_disabled"),
+    ok("commitLogCount"),
+    ok("snapshotSizeFactor"),
+    ok("flushDelay"),
+    ok("maxWriteQueuePollTime"),
+    ok("maxBatchSize"),
+    ok("request_throttle_stall_time"),
+    ok("request_throttle_drop_stale"),
+    ok("request_stale_connection_check"),
+    ok("request_stale_latency_check"),
+    ok("request_throttler.shutdownTimeout"),
+    ok("connection_throttle_freeze_time"),
+    ok("connection_throttle_drop_increase"),
+    ok("connection_throttle_drop_decrease"),
+    ok("connection_throttle_decrease_ratio"),
+    ok("connection_throttle_weight_enabled"),
+    ok("connection_throttle_global_session_weight"),
+    ok("connection_throttle_renew_session_weight"),
+    ok("connection_throttle_local_session_weight"),
+    ok("maxResponseCacheSize"),
+    ok("maxGetChildrenResponseCacheSize"),
+    ok("intBufferStartingSizeBytes"),
+    ok("watchManagerName"),
+    ok("watcherCleanThreshold"),
+    ok("watcherCleanIntervalInSeconds"),
+    ok("watcherCleanThreadsNum"),
+    ok("maxInProcessingDeadWatchers"),
+    ok("bitHashCacheSize"),
+    ok("enableEagerACLCheck"),
+    ok("fips-mode"),
+    ok("observerMasterPort"),
+    no("secureClientPort", "TLS for clients"),
+    no("secureClientPortAddress", "TLS for clients"),
+    no("sslQuorum", "TLS between servers"),
+    no("portUnification", "TLS between servers"),
+    no("sslQuorumReloadCertFiles", "TLS between servers"),
+    no("client.portUnification", "TLS for clients"),
+    no("client.certReload", "TLS for clients"),
+    no("oraclePath", "quorums of two with an oracle"),
+    no("dynamicConfigFile", "an ensemble"),
+    no("localSessionsEnabled", "local sessions"),
+    no("localSessionsUpgradingEnabled", "local sessions"),
+    no("readonlymode.enabled", "read-only mode"),
+    no("superUser", "SASL"),
+    no("sasl.serverconfig", "SASL"),
+    no("allowSaslFailedClients", "SASL"),
+    no("sessionRequireClientSASLAuth", "SASL"),
+    no("SASLAuthenticationProvider.superPassword", "SASL"),
+    no("letAnySaslUserDoX", "SASL"),
+    no("X509AuthenticationProvider.superUser", "TLS for clients"),
+    no(
+        "IPAuthenticationProvider.usexforwardedfor",
+        "the admin server",
+    ),
+    no("ensembleAuthName", "the ensemble scheme"),
+    no("security.auth_to_local", "Kerberos"),
+    no("requireKerberosConfig", "Kerberos"),
+    no("audit.enable", "the audit log"),
+    no("audit.impl.class", "the audit log"),
+];
+
+/// The key of a name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The variable that sets a key: `ROO_` and the name in upper snake case.
+#[must_use]
+pub fn variable(name: &str) -> String {
+    let mut out = String::from("ROO_");
+    let mut lower = false;
+    for c in name.chars() {
+        if c.is_ascii_uppercase() && lower {
+            out.push('_');
+        }
+        lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+        out.push(if c.is_ascii_alphanumeric() {
+            c.to_ascii_uppercase()
+        } else {
+            '_'
+        });
+    }
+    out
+}
+
+/// The page docs/configuration.md.
+#[must_use]
+pub fn page() -> String {
+    let mut page = String::from(HEAD);
+    for key in KEYS.iter().filter(|key| key.status == Status::Effective) {
+        let variable = variable(key.name);
+        page.push_str(&format!(
+            "| `{}` | {} | {} | `{variable}` |\n",
+            key.name, key.default, key.doc
+        ));
+    }
+    page.push_str(
+        "\n## Accepted without effect\n\nThese keys of Apache's have nothing to change here",
+    );
+    page.push_str(" (other machinery, or only meaningful in an ensemble):\n\n");
+    let names = |status| {
+        let keys = KEYS
+            .iter()
+            .filter(move |key| key.status == status)
+            .map(|key| key.name.to_owned());
+        let prefixes = PREFIXES
+            .iter()
+            .filter(move |(_, s)| *s == status)
+            .map(|(p, _)| format!("{p}*"));
+        keys.chain(prefixes)
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    page.push_str(&names(Status::Accepted));
+    page.push_str(".\n\n## Known, not supported\n\nA warning names them at the start:\n\n");
+    page.push_str(&names(Status::Unsupported));
+    page.push_str(".\n");
+    page
+}
+
+const HEAD: &str = "# Configuration
+
+This page is made from the table in `crates/roo-server/src/config/keys.rs`.
+
+`roo server FILE` reads a file in the syntax of Apache's `zoo.cfg` (a Java properties file).
+Each key can also be given as an argument, `-Dzookeeper.KEY=VALUE` (`-DKEY=VALUE` works too), or as an environment variable.
+An argument wins over a variable, a variable over the file.
+A known key with a value that cannot be meant ends the start with one line that names file, line, key and what was expected; an unknown key is a warning that names the nearest known one.
+
+| key | default | meaning | variable |
+|---|---|---|---|
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_upper_snake_case() {
+        assert_eq!(variable("clientPort"), "ROO_CLIENT_PORT");
+        assert_eq!(
+            variable("4lw.commands.whitelist"),
+            "ROO_4LW_COMMANDS_WHITELIST"
+        );
+        assert_eq!(variable("jute.maxbuffer"), "ROO_JUTE_MAXBUFFER");
+    }
+
+    #[test]
+    fn the_page_is_fresh() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            std::fs::write(path, page()).unwrap();
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(
+            committed == page(),
+            "run UPDATE_EXPECT=1 cargo test -p roo-server"
+        );
+    }
+
+    #[test]
+    fn no_key_stands_twice() {
+        let mut names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

@@ -1,0 +1,490 @@
+//! From the texts of a file, of arguments and of the environment to a [`ServerConfig`].
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
+
+use roo_store::file_name::Compression;
+
+use super::keys::{self, KEYS, PREFIXES, Status};
+use super::{ConfigError, LogFormat, ServerConfig, properties};
+use crate::auth::DigestAlgorithm;
+
+/// A value and where it stands.
+#[derive(Clone, Debug)]
+struct Setting {
+    value: String,
+    place: String,
+}
+
+/// Everything that was set, and what is to be said about it.
+#[derive(Debug, Default)]
+pub struct Settings {
+    values: BTreeMap<String, Setting>,
+    from_file: bool,
+    bare: bool,
+    /// Lines for the operator.
+    pub warnings: Vec<String>,
+}
+
+type Parsed<T> = Result<T, ConfigError>;
+
+impl Settings {
+    /// Takes the settings of a file.
+    ///
+    /// # Errors
+    /// When it cannot be read or has a bad escape.
+    pub fn read_file(&mut self, path: &Path) -> Parsed<()> {
+        let place = path.display().to_string();
+        let error = |place: String, key: &str, expected: String| ConfigError {
+            place,
+            key: key.into(),
+            value: None,
+            expected,
+        };
+        let bytes = std::fs::read(path).map_err(|e| {
+            error(
+                place.clone(),
+                "the file",
+                format!("a readable configuration file ({e})"),
+            )
+        })?;
+        let found = properties::parse(&bytes)
+            .map_err(|(line, what)| error(format!("{place}:{line}"), "the line", what.into()))?;
+        self.from_file = true;
+        for property in found {
+            let place = format!("{place}:{}", property.line);
+            self.set(&property.key, property.value, place);
+        }
+        Ok(())
+    }
+
+    /// Takes `PORT DATADIR [tickTime] [maxClientCnxns]`.
+    ///
+    /// # Errors
+    /// When there are more of them.
+    pub fn bare_arguments(&mut self, arguments: &[String]) -> Parsed<()> {
+        if let Some(extra) = arguments.get(4) {
+            return Err(ConfigError {
+                place: "arguments".into(),
+                key: extra.clone(),
+                value: None,
+                expected: "PORT DATADIR [tickTime] [maxClientCnxns]".into(),
+            });
+        }
+        self.bare = true;
+        let names = ["clientPort", "dataDir", "tickTime", "maxClientCnxns"];
+        for (name, value) in names.into_iter().zip(arguments) {
+            self.set(name, value.clone(), "arguments".into());
+        }
+        Ok(())
+    }
+
+    /// Takes variables that are called `ROO_` and a key.
+    pub fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
+        let known: BTreeMap<String, &str> = KEYS
+            .iter()
+            .map(|key| (keys::variable(key.name), key.name))
+            .collect();
+        for (variable, value) in variables {
+            if let Some(name) = known.get(&variable) {
+                self.set(name, value, variable);
+            }
+        }
+    }
+
+    /// Takes a `-D` argument, without the `-D`.
+    ///
+    /// # Errors
+    /// When there is no `=` in it.
+    pub fn argument(&mut self, text: &str) -> Parsed<()> {
+        let Some((name, value)) = text.split_once('=') else {
+            return Err(ConfigError {
+                place: "arguments".into(),
+                key: format!("-D{text}"),
+                value: None,
+                expected: "-DKEY=VALUE".into(),
+            });
+        };
+        self.set(name, value.trim().into(), format!("-D{name}"));
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, value: String, place: String) {
+        let name = name.strip_prefix("zookeeper.").unwrap_or(name);
+        let prefix = PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix));
+        let status = match (keys::find(name), prefix) {
+            (Some(key), _) => key.status,
+            (None, Some((_, status))) => *status,
+            (None, None) => {
+                self.warnings
+                    .push(format!("{place}: unknown key {name}{}", nearest(name)));
+                return;
+            }
+        };
+        if status == Status::Unsupported {
+            let what = keys::find(name).map_or("", |key| key.doc);
+            let what = if what.is_empty() {
+                String::new()
+            } else {
+                format!(" ({what})")
+            };
+            self.warnings.push(format!(
+                "{place}: {name} is not supported{what} and has no effect"
+            ));
+        }
+        self.values.insert(name.into(), Setting { value, place });
+    }
+
+    fn error(&self, name: &str, expected: impl Into<String>) -> ConfigError {
+        let setting = self.values.get(name);
+        ConfigError {
+            place: setting.map_or_else(|| "configuration".into(), |s| s.place.clone()),
+            key: name.into(),
+            value: setting.map(|s| s.value.clone()),
+            expected: expected.into(),
+        }
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(|setting| setting.value.as_str())
+    }
+
+    /// A whole number in a range.
+    fn number(
+        &self,
+        name: &str,
+        default: i64,
+        range: std::ops::RangeInclusive<i64>,
+    ) -> Parsed<i64> {
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
+        let (low, high) = (*range.start(), *range.end());
+        text.parse()
+            .ok()
+            .filter(|n| range.contains(n))
+            .ok_or_else(|| {
+                let expected = match (low, high) {
+                    (i64::MIN, _) => "a whole number".to_owned(),
+                    (low, i64::MAX) => format!("a whole number from {low} on"),
+                    (low, high) => format!("a whole number from {low} to {high}"),
+                };
+                self.error(name, expected)
+            })
+    }
+
+    /// A number of something, of which nothing below 0 can be meant; 0 stays 0.
+    fn amount(&self, name: &str, default: u64) -> Parsed<u64> {
+        let default = i64::try_from(default).unwrap_or(i64::MAX);
+        Ok(self.number(name, default, 0..=i64::MAX)?.unsigned_abs())
+    }
+
+    /// The same for a limit that negative numbers switch off.
+    fn limit(&self, name: &str, default: u64) -> Parsed<u64> {
+        let default = i64::try_from(default).unwrap_or(i64::MAX);
+        Ok(u64::try_from(self.number(name, default, i64::MIN..=i64::MAX)?).unwrap_or(0))
+    }
+
+    fn size(&self, name: &str, default: usize) -> Parsed<usize> {
+        Ok(usize::try_from(self.limit(name, default as u64)?).unwrap_or(usize::MAX))
+    }
+
+    fn flag(&self, name: &str, default: bool) -> Parsed<bool> {
+        match self.text(name).map(str::to_ascii_lowercase).as_deref() {
+            None => Ok(default),
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(self.error(name, "true or false")),
+        }
+    }
+
+    fn yes_or_no(&self, name: &str, default: bool) -> Parsed<bool> {
+        match self.text(name).map(str::to_ascii_lowercase).as_deref() {
+            None => Ok(default),
+            Some("yes") => Ok(true),
+            Some("no") => Ok(false),
+            Some(_) => Err(self.error(name, "yes or no")),
+        }
+    }
+
+    /// Makes the configuration.
+    ///
+    /// # Errors
+    /// The first value that cannot be meant.
+    pub fn config(&self) -> Parsed<ServerConfig> {
+        let mut config = ServerConfig::default();
+        self.refuse_ensembles()?;
+        self.addresses(&mut config)?;
+        self.sessions(&mut config)?;
+        self.limits(&mut config)?;
+        self.files(&mut config)?;
+        self.nodes(&mut config)?;
+        self.authentication(&mut config)?;
+        self.logging(&mut config)?;
+        Ok(config)
+    }
+
+    fn refuse_ensembles(&self) -> Parsed<()> {
+        let servers: Vec<&String> = self
+            .values
+            .keys()
+            .filter(|name| name.starts_with("server."))
+            .collect();
+        match servers.as_slice() {
+            [] | [_] => Ok(()),
+            [_, second, ..] => Err(self.error(
+                second,
+                format!(
+                    "one server: {} are named, and this version serves alone",
+                    servers.len()
+                ),
+            )),
+        }
+    }
+
+    fn addresses(&self, config: &mut ServerConfig) -> Parsed<()> {
+        let port = match self.text("clientPort") {
+            Some(_) => Some(u16::try_from(self.number("clientPort", 0, 0..=65_535)?).unwrap_or(0)),
+            None => self.port_of_server(),
+        };
+        let Some(port) = port else {
+            if self.text("clientPortAddress").is_some() {
+                return Err(self.error("clientPortAddress", "clientPort beside it"));
+            }
+            if self.from_file {
+                config.client_address = None;
+            }
+            return Ok(());
+        };
+        let address = match self.text("clientPortAddress") {
+            None => IpAddr::from([0u16; 8]),
+            Some(host) => {
+                let mut found = (host.trim_matches(['[', ']']), port).to_socket_addrs().ok();
+                let first = found.as_mut().and_then(Iterator::next);
+                let expected = "an address of this machine, or a name that stands for one";
+                first
+                    .ok_or_else(|| self.error("clientPortAddress", expected))?
+                    .ip()
+            }
+        };
+        config.client_address = Some(SocketAddr::new(address, port));
+        let backlog = self.number("clientPortListenBacklog", -1, i64::MIN..=i64::MAX)?;
+        config.client_port_listen_backlog = i32::try_from(backlog).unwrap_or(-1);
+        Ok(())
+    }
+
+    /// `server.1=host:2888:3888;2181` names the client port behind its semicolon.
+    fn port_of_server(&self) -> Option<u16> {
+        let (_, server) = self
+            .values
+            .iter()
+            .find(|(name, _)| name.starts_with("server."))?;
+        let (_, client) = server.value.split_once(';')?;
+        client.rsplit(':').next()?.trim().parse().ok()
+    }
+
+    fn sessions(&self, config: &mut ServerConfig) -> Parsed<()> {
+        config.tick_time_ms = self
+            .number("tickTime", 3000, 1..=i64::from(i32::MAX / 20))?
+            .unsigned_abs();
+        let tick = i64::try_from(config.tick_time_ms).unwrap_or(i64::MAX);
+        let timeout = |name, ticks: i64| {
+            let value = self.number(name, -1, -1..=i64::from(i32::MAX))?;
+            let value = if value == -1 { tick * ticks } else { value };
+            Ok(i32::try_from(value).unwrap_or(i32::MAX))
+        };
+        config.min_session_timeout_ms = timeout("minSessionTimeout", 2)?;
+        config.max_session_timeout_ms = timeout("maxSessionTimeout", 20)?;
+        if config.min_session_timeout_ms > config.max_session_timeout_ms {
+            let max = config.max_session_timeout_ms;
+            return Err(self.error(
+                "minSessionTimeout",
+                format!("at most maxSessionTimeout, {max}"),
+            ));
+        }
+        Ok(())
+    }
+
+    fn limits(&self, config: &mut ServerConfig) -> Parsed<()> {
+        let bare_default = if self.bare {
+            0
+        } else {
+            config.max_client_cnxns
+        };
+        config.max_client_cnxns = self.size("maxClientCnxns", bare_default)?;
+        config.max_cnxns = self.size("maxCnxns", 0)?;
+        config.client_tcp_keep_alive = self.flag("clientTcpKeepAlive", false)?;
+        config.sessionless_cnxn_timeout_ms = self.amount("nio.sessionlessCnxnTimeout", 10_000)?;
+        config.jute_max_buffer = self.buffer("jute.maxbuffer", config.jute_max_buffer, 64)?;
+        config.jute_max_buffer_extra = self
+            .buffer("jute.maxbuffer.extrasize", config.jute_max_buffer, 0)?
+            .max(1024);
+        config.global_outstanding_limit = self.size("globalOutstandingLimit", 1000)?;
+        config.request_throttle_max_requests = self.size("request_throttle_max_requests", 0)?;
+        config.throttled_op_wait_time_ms = self.limit("throttled_op_wait_time", 0)?;
+        config.large_request_threshold = self.size("largeRequestThreshold", 0)?;
+        config.large_request_max_bytes = self.size("largeRequestMaxBytes", 100 << 20)?;
+        config.connection_throttle.tokens = self.limit("connection_throttle_tokens", 0)?;
+        config.connection_throttle.fill_time_ms =
+            self.amount("connection_throttle_fill_time", 1)?;
+        config.connection_throttle.fill_count = self.amount("connection_throttle_fill_count", 1)?;
+        config.max_in_flight_per_connection = self.size("maxInFlightPerConnection", 1000)?;
+        config.connection_write_queue_bytes = self.size("connectionWriteQueueBytes", 16 << 20)?;
+        let threads = self.number("ioThreads", 0, 0..=128)?;
+        config.io_threads = usize::try_from(threads).unwrap_or(0);
+        Ok(())
+    }
+
+    fn buffer(&self, name: &str, default: usize, min: i64) -> Parsed<usize> {
+        let default = i64::try_from(default).unwrap_or(i64::MAX);
+        let value = self.number(name, default, min..=i64::from(i32::MAX))?;
+        Ok(usize::try_from(value).unwrap_or(0))
+    }
+
+    fn files(&self, config: &mut ServerConfig) -> Parsed<()> {
+        match self.text("dataDir") {
+            Some("") => return Err(self.error("dataDir", "a directory")),
+            Some(dir) => config.data_dir = dir.into(),
+            None if self.from_file => {
+                return Err(self.error("dataDir", "a directory: the key is missing"));
+            }
+            None => {}
+        }
+        config.data_log_dir = self
+            .text("dataLogDir")
+            .map_or_else(|| config.data_dir.clone(), Into::into);
+        let kib = |name, default: u64| Ok(self.limit(name, default)?.saturating_mul(1024));
+        config.snap_count = self.amount("snapCount", 100_000)?.max(2);
+        config.snap_size_limit = kib("snapSizeLimitInKb", 4_194_304)?;
+        config.txn_log_size_limit = kib("txnLogSizeLimitInKb", 0)?;
+        config.pre_alloc_size = kib("preAllocSize", 65_536)?;
+        config.force_sync = self.yes_or_no("forceSync", true)?;
+        config.fsync_warning_threshold_ms = self.amount("fsync.warningthresholdms", 1000)?;
+        config.snapshot_compression = match self.text("snapshot.compression.method") {
+            None | Some("") => Compression::Plain,
+            Some("gz") => Compression::Gzip,
+            Some("snappy") => Compression::Snappy,
+            Some(_) => {
+                return Err(self.error("snapshot.compression.method", "gz, snappy or nothing"));
+            }
+        };
+        config.snapshot_trust_empty = self.flag("snapshot.trust.empty", false)?;
+        config.serialize_last_processed_zxid =
+            self.flag("serializeLastProcessedZxid.enabled", true)?;
+        config.close_session_txn_enabled = self.flag("closeSessionTxn.enabled", true)?;
+        config.digest_enabled = self.flag("digest.enabled", true)?;
+        config.datadir_autocreate = self.flag("datadir.autocreate", true)?;
+        config.db_autocreate = self.flag("db.autocreate", true)?;
+        let retain = self.number("autopurge.snapRetainCount", 3, i64::MIN..=i64::MAX)?;
+        config.snap_retain_count = usize::try_from(retain).unwrap_or(0).max(3);
+        config.purge_interval_ms = self.purge_interval()?;
+        Ok(())
+    }
+
+    fn purge_interval(&self) -> Parsed<u64> {
+        const HOUR: u64 = 3_600_000;
+        let Some(text) = self.text("autopurge.purgeInterval") else {
+            return Ok(HOUR);
+        };
+        let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+        let unit = match text.get(digits.len()..).unwrap_or_default() {
+            "" | "h" => HOUR,
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            "d" => 24 * HOUR,
+            _ => 0,
+        };
+        let expected = "a number of hours, or one with ms, s, m, h or d behind it";
+        let number: i64 = digits
+            .parse()
+            .ok()
+            .filter(|_| unit > 0)
+            .ok_or_else(|| self.error("autopurge.purgeInterval", expected))?;
+        Ok(u64::try_from(number).unwrap_or(0).saturating_mul(unit))
+    }
+
+    fn nodes(&self, config: &mut ServerConfig) -> Parsed<()> {
+        config.skip_acl = self.yes_or_no("skipACL", false)?;
+        config.extended_types_enabled = self.flag("extendedTypesEnabled", false)?;
+        config.emulate_353_ttl_nodes = self.flag("emulate353TTLNodes", false)?;
+        config.enforce_quota = self.flag("enforceQuota", false)?;
+        config.reconfig_enabled = self.flag("reconfigEnabled", false)?;
+        let interval = self.number("znode.container.checkIntervalMs", 60_000, 1..=i64::MAX)?;
+        config.container_check_interval_ms = interval.unsigned_abs();
+        let per_minute = self.number(
+            "znode.container.maxPerMinute",
+            10_000,
+            1..=i64::from(u32::MAX),
+        )?;
+        config.container_max_per_minute = u32::try_from(per_minute).unwrap_or(u32::MAX);
+        config.container_max_never_used_interval_ms =
+            self.number("znode.container.maxNeverUsedIntervalMs", 0, 0..=i64::MAX)?;
+        Ok(())
+    }
+
+    fn authentication(&self, config: &mut ServerConfig) -> Parsed<()> {
+        let auth = &mut config.auth;
+        auth.digest_disabled = !self.flag("DigestAuthenticationProvider.enabled", true)?;
+        let super_digest = self.text("DigestAuthenticationProvider.superDigest");
+        auth.super_digest = super_digest.filter(|text| !text.is_empty()).map(Into::into);
+        if let Some(name) = self.text("DigestAuthenticationProvider.digestAlg") {
+            let expected = "MD5, SHA1, SHA-224, SHA-256, SHA-384 or SHA-512";
+            auth.algorithm = DigestAlgorithm::by_name(name)
+                .ok_or_else(|| self.error("DigestAuthenticationProvider.digestAlg", expected))?;
+        }
+        if self.flag("enforce.auth.enabled", false)? {
+            let schemes = self.text("enforce.auth.schemes").unwrap_or_default();
+            config.enforce_auth_schemes = schemes
+                .split(',')
+                .map(|s| s.trim().to_owned())
+                .filter(|s| !s.is_empty())
+                .collect();
+            let known = |scheme: &String| matches!(scheme.as_str(), "digest" | "ip");
+            if config.enforce_auth_schemes.is_empty()
+                || !config.enforce_auth_schemes.iter().all(known)
+            {
+                return Err(self.error("enforce.auth.schemes", "a comma list of digest and ip"));
+            }
+        }
+        Ok(())
+    }
+
+    fn logging(&self, config: &mut ServerConfig) -> Parsed<()> {
+        config.log_format = match self.text("logFormat") {
+            None | Some("text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            Some(_) => return Err(self.error("logFormat", "text or json")),
+        };
+        if let Some(level) = self.text("logLevel") {
+            config.log_level = level.into();
+        }
+        if let Some(words) = self.text("4lw.commands.whitelist") {
+            config.four_letter_words = words
+                .split(',')
+                .map(|word| word.trim().to_owned())
+                .filter(|w| !w.is_empty())
+                .collect();
+        }
+        Ok(())
+    }
+}
+
+/// What the operator may have meant.
+fn nearest(name: &str) -> String {
+    let lower = name.to_ascii_lowercase();
+    KEYS.iter()
+        .map(|key| {
+            (
+                strsim::damerau_levenshtein(&lower, &key.name.to_ascii_lowercase()),
+                key.name,
+            )
+        })
+        .min()
+        .filter(|(distance, _)| *distance <= 2 + name.len() / 5)
+        .map_or_else(String::new, |(_, near)| format!("; did you mean {near}?"))
+}
+
+#[cfg(test)]
+mod tests;

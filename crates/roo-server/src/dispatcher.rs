@@ -1,0 +1,204 @@
+//! From applied transactions to the mailboxes of the I/O threads.
+
+use std::sync::Arc;
+
+use parking_lot::MutexGuard;
+use roo_proto::acl::PERM_READ;
+use roo_proto::connect::ConnectResponse;
+use roo_proto::error_code::ErrorCode;
+use roo_proto::ids::Zxid;
+use roo_proto::reply::{self, EventType};
+use roo_replica::effect::{CloseReason, Deliveries, OrderedRead};
+use roo_replica::event::ConnId;
+use roo_state::acl_table::AclId;
+use roo_state::read::{self, Reader};
+use roo_state::state::{Change, State};
+use roo_state::watch::WatcherId;
+
+use crate::shared_state::{Io, IoShared, Mail, Place, Shared};
+use crate::stats::Counters;
+
+/// Holds every I/O thread's part for as long as a batch is applied.
+pub struct Dispatcher<'a> {
+    shared: &'a Shared,
+    threads: Vec<(&'a Arc<Io>, MutexGuard<'a, IoShared>, bool)>,
+    /// The event encoded last, and which one it is.
+    frame: Vec<u8>,
+    framed: Option<(EventType, String)>,
+}
+
+impl<'a> Dispatcher<'a> {
+    /// Takes the threads' locks; the state's must be held.
+    #[must_use]
+    pub fn new(shared: &'a Shared) -> Self {
+        let threads = shared
+            .io
+            .iter()
+            .map(|io| (io, io.shared.lock(), false))
+            .collect();
+        Self {
+            shared,
+            threads,
+            frame: Vec::new(),
+            framed: None,
+        }
+    }
+
+    /// Gives the locks back and wakes whoever got something.
+    pub fn finish(self) {
+        for (io, guard, has_mail) in self.threads {
+            drop(guard);
+            if has_mail {
+                io.notify();
+            }
+        }
+    }
+
+    /// Writes into a connection's mail; `mail` names what was written.
+    fn post(
+        &mut self,
+        conn: ConnId,
+        write: impl FnOnce(&mut Vec<u8>),
+        mail: impl FnOnce(usize) -> Mail,
+    ) {
+        let place = Place::of(conn);
+        let Some((_, io, has_mail)) = self.threads.get_mut(place.io) else {
+            return;
+        };
+        *has_mail = true;
+        let mailbox = &mut io.mailbox;
+        let before = mailbox.bytes.len();
+        write(&mut mailbox.bytes);
+        let len = mailbox.bytes.len() - before;
+        mailbox
+            .items
+            .push((place.slot, place.generation, mail(len)));
+    }
+
+    /// Answers a handshake.
+    pub fn handshake(&mut self, conn: ConnId, response: &ConnectResponse) {
+        let (session, timeout_ms) = (response.session, response.timeout_ms);
+        self.post(
+            conn,
+            |out| response.encode_frame(out),
+            |len| Mail::Connected {
+                len,
+                session,
+                timeout_ms,
+            },
+        );
+    }
+
+    /// Closes a connection at once, without what it has not been sent yet.
+    pub fn cut(&mut self, conn: ConnId, why: CloseReason) {
+        self.post(conn, |_| {}, |_| Mail::Close { why, flush: false });
+    }
+
+    fn count_event(&self, event: EventType) {
+        let counters = &self.shared.stats.counters;
+        Counters::inc(match event {
+            EventType::NodeCreated => &counters.node_created_watch_count,
+            EventType::NodeDeleted => &counters.node_deleted_watch_count,
+            EventType::NodeDataChanged => &counters.node_changed_watch_count,
+            EventType::NodeChildrenChanged => &counters.node_children_watch_count,
+        });
+    }
+}
+
+impl Deliveries for Dispatcher<'_> {
+    fn changed(&mut self, state: &State, zxid: Zxid, change: &Change) {
+        self.framed = None;
+        let mut threads = std::mem::take(&mut self.threads);
+        for (_, io, has_mail) in &mut threads {
+            let IoShared {
+                watches,
+                mailbox,
+                peers,
+                ..
+            } = &mut **io;
+            watches.fire(
+                change,
+                &mut |WatcherId(slot), event: EventType, path: &str, acl: AclId| {
+                    let Some(peer) = peers.get(slot as usize) else {
+                        return;
+                    };
+                    // Whoever may not read the node is not told of it.
+                    if !state.permits(acl, PERM_READ, &peer.ids) {
+                        return;
+                    }
+                    let same = self
+                        .framed
+                        .as_ref()
+                        .is_some_and(|(e, p)| *e == event && p == path);
+                    if !same {
+                        self.frame.clear();
+                        reply::watch_event(&mut self.frame, zxid, event, path);
+                        self.framed = Some((event, path.to_owned()));
+                    }
+                    self.count_event(event);
+                    *has_mail = true;
+                    mailbox.bytes.extend_from_slice(&self.frame);
+                    let mail = Mail::Frames {
+                        len: self.frame.len(),
+                    };
+                    mailbox.items.push((slot, peer.generation, mail));
+                },
+            );
+        }
+        self.threads = threads;
+    }
+
+    fn reply(&mut self, conn: ConnId, write: &mut dyn FnMut(&mut Vec<u8>)) {
+        self.post(conn, write, |len| Mail::Answer { len });
+    }
+
+    fn read(&mut self, state: &State, ordered: &OrderedRead<'_>) {
+        let place = Place::of(ordered.conn);
+        let Some((_, io, has_mail)) = self.threads.get_mut(place.io) else {
+            return;
+        };
+        if io.peer(place).is_none() {
+            return;
+        }
+        *has_mail = true;
+        let IoShared {
+            watches, mailbox, ..
+        } = &mut **io;
+        let before = mailbox.bytes.len();
+        let watcher = WatcherId(place.slot);
+        let reader = Reader {
+            session: ordered.session,
+            ids: ordered.ids,
+            watcher,
+        };
+        read::serve(
+            state,
+            watches,
+            reader,
+            ordered.xid,
+            &ordered.request,
+            &mut mailbox.bytes,
+        );
+        let len = mailbox.bytes.len() - before;
+        mailbox
+            .items
+            .push((place.slot, place.generation, Mail::Answer { len }));
+    }
+
+    fn connected(&mut self, conn: ConnId, response: &ConnectResponse) {
+        self.handshake(conn, response);
+    }
+
+    fn close(&mut self, conn: ConnId, why: CloseReason) {
+        self.post(conn, |_| {}, |_| Mail::Close { why, flush: true });
+    }
+
+    fn applied(&mut self, _conn: Option<ConnId>, op: i32, zxid: Zxid, code: ErrorCode) {
+        tracing::trace!(op, %zxid, code = code.name(), "applied");
+    }
+
+    fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64) {
+        Counters::inc(&self.shared.stats.counters.digest_mismatches_count);
+        tracing::error!(%zxid, expected, actual, "the tree's digest is not the one prepared");
+    }
+}

@@ -1,0 +1,23 @@
+//! The server: sockets, threads, files and configuration around the replica.
+//!
+//! In reading order: [`config`] what the operator wants; [`node`] the composition root and the
+//! loop around the replica; [`loading`] from files to a state; [`shared_state`] the one lock and
+//! its rules; [`client`] the clients' sockets and the reads; [`dispatcher`] from applied
+//! transactions to the clients; [`storage_thread`] and [`snapshot_thread`] the disk; [`auth`] who
+//! clients are; [`admin`] what operators ask; [`stats`], [`limits`], [`clock`] and [`queue`] what
+//! all of them use.
+
+pub mod admin;
+pub mod auth;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod dispatcher;
+pub mod limits;
+pub mod loading;
+pub mod node;
+pub mod queue;
+pub mod shared_state;
+pub mod snapshot_thread;
+pub mod stats;
+pub mod storage_thread;

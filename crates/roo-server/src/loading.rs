@@ -1,0 +1,202 @@
+//! From a data directory to a state: the newest snapshot that loses nothing, and the log behind
+//! it. Java: `FileTxnSnapLog.restore`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use roo_proto::ids::Zxid;
+use roo_proto::txn::{self, DIGEST_VERSION};
+use roo_state::snapshot::{self, LoadError, Source, SourceError};
+use roo_state::state::{Rules, State};
+use roo_store::data_dir::DataDir;
+use roo_store::disk::Disk;
+use roo_store::error::StoreError;
+use roo_store::file_name::SnapshotFile;
+use roo_store::recovery::{self, Replayed};
+use roo_store::snapshot_file::SnapshotReader;
+
+/// What the configuration says about loading.
+#[derive(Clone, Copy, Debug)]
+pub struct LoadSettings {
+    /// Rules of the state.
+    pub rules: Rules,
+    /// Seed of the tree's hashes.
+    pub hash_seed: u64,
+    /// Longest record of a log, bytes.
+    pub max_record: usize,
+    /// Logs without a snapshot are believed (`snapshot.trust.empty`).
+    pub trust_empty: bool,
+}
+
+/// A state and where it came from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The state.
+    pub state: State,
+    /// The snapshot it began with, if there was one.
+    pub snapshot: Option<Zxid>,
+    /// The log behind it.
+    pub replayed: Replayed,
+    /// Digests that did not match.
+    pub mismatches: u64,
+}
+
+struct Stream<'r> {
+    reader: &'r mut SnapshotReader,
+    failed: Option<StoreError>,
+}
+
+impl Source for Stream<'_> {
+    fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), SourceError> {
+        self.reader.read_exact(buffer).map_err(|error| {
+            let text = SourceError(error.to_string());
+            self.failed = Some(error);
+            text
+        })
+    }
+}
+
+/// The state in a snapshot file, and the zxid up to which its digests cannot be compared.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn load_snapshot(
+    disk: &dyn Disk,
+    file: &SnapshotFile,
+    settings: &LoadSettings,
+) -> Result<(State, Zxid), StoreError> {
+    let mut reader = SnapshotReader::open(disk, file)?;
+    let mut stream = Stream {
+        reader: &mut reader,
+        failed: None,
+    };
+    let loaded = snapshot::load(&mut stream, settings.rules, settings.hash_seed);
+    let failed = stream.failed.take();
+    let mut state = match loaded {
+        Ok(state) => state,
+        Err(LoadError::Source(SourceError(what))) => {
+            return Err(failed.unwrap_or_else(|| reader.corrupt(what)));
+        }
+        Err(error @ LoadError::Malformed { .. }) => return Err(reader.corrupt(error.to_string())),
+    };
+    let trailer = reader.finish()?;
+    state.set_last_zxid(file.zxid);
+    let mut comparable_after = file.zxid;
+    if let Some(digest) = trailer.digest {
+        comparable_after = comparable_after.max(digest.zxid);
+        let exact = digest.zxid == file.zxid && digest.zxid != Zxid::ZERO;
+        if exact
+            && settings.rules.digest
+            && digest.version == DIGEST_VERSION
+            && digest.digest != state.digest()
+        {
+            let path = file.path.display();
+            tracing::warn!(%path, "the digest in the snapshot is not that of its tree");
+        }
+    }
+    Ok((state, comparable_after))
+}
+
+/// Loads what a directory holds; a directory without anything gives the state of a new server.
+///
+/// # Errors
+/// When acknowledged writes could be missing: the server must not start.
+pub fn load(
+    disk: &Arc<dyn Disk>,
+    dir: &DataDir,
+    settings: &LoadSettings,
+) -> Result<Loaded, StoreError> {
+    let found = recovery::snapshots(disk.as_ref(), &dir.snapshots)?;
+    for file in &found.unfinished {
+        tracing::warn!(path = %file.path.display(), "unfinished snapshot ignored");
+    }
+    let mut rejected: Vec<(&SnapshotFile, StoreError)> = Vec::new();
+    for file in &found.candidates {
+        match load_snapshot(disk.as_ref(), file, settings) {
+            Ok((state, comparable_after)) => {
+                let loaded = replay(disk, dir, settings, state, comparable_after)?;
+                let last = loaded.replayed.last;
+                if let Some((newer, error)) = rejected.into_iter().find(|(r, _)| r.zxid > last) {
+                    tracing::error!(
+                        "{} cannot be used and the log ends before it, at {last}",
+                        newer.path.display()
+                    );
+                    return Err(error);
+                }
+                return Ok(Loaded {
+                    snapshot: Some(file.zxid),
+                    ..loaded
+                });
+            }
+            Err(error) if error.is_corrupt() => {
+                tracing::warn!(%error, "snapshot rejected, trying an older one");
+                rejected.push((file, error));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    if let Some((_, error)) = rejected.into_iter().next() {
+        return Err(error);
+    }
+    let has_records = recovery::has_records(disk.as_ref(), &dir.logs, settings.max_record)?;
+    if has_records && !settings.trust_empty {
+        return Err(StoreError::Layout {
+            path: dir.snapshots.clone(),
+            what: "there is no snapshot, but there are log records".into(),
+            advice: "put the missing snapshot back; if there never was one, start once with \
+                     snapshot.trust.empty=true"
+                .into(),
+        });
+    }
+    let state = State::new(settings.rules, settings.hash_seed);
+    replay(disk, dir, settings, state, Zxid::ZERO)
+}
+
+fn replay(
+    disk: &Arc<dyn Disk>,
+    dir: &DataDir,
+    settings: &LoadSettings,
+    mut state: State,
+    comparable_after: Zxid,
+) -> Result<Loaded, StoreError> {
+    let began = Instant::now();
+    let mut changes = Vec::new();
+    let mut mismatches = 0;
+    let from = state.last_zxid();
+    let mut apply = |zxid: Zxid, payload: &[u8]| {
+        let (header, txn, digest) = txn::decode_record(payload).map_err(|e| e.to_string())?;
+        changes.clear();
+        state.apply(&header, txn, &mut changes);
+        if let Some(digest) = digest
+            && settings.rules.digest
+            && digest.version == DIGEST_VERSION
+            && zxid > comparable_after
+            && digest.tree_digest.cast_unsigned() != state.digest()
+        {
+            mismatches += 1;
+            if mismatches == 1 {
+                tracing::warn!(%zxid, "the digest in the log is not that of the tree");
+            }
+        }
+        Ok(())
+    };
+    let replayed = recovery::replay(disk, &dir.logs, from, settings.max_record, &mut apply)?;
+    for warning in &replayed.warnings {
+        tracing::warn!("{warning}");
+    }
+    let orphans = state.repair_after_load();
+    if !orphans.is_empty() {
+        tracing::warn!(
+            sessions = orphans.len(),
+            "ephemerals of unknown sessions removed"
+        );
+    }
+    let ms = began.elapsed().as_millis();
+    tracing::debug!(records = replayed.records, ms, last = %replayed.last, "log replayed");
+    Ok(Loaded {
+        state,
+        snapshot: None,
+        replayed,
+        mismatches,
+    })
+}

@@ -1,0 +1,259 @@
+//! The one lock around the applied state, what each I/O thread shares with the replica's, and
+//! the rules of who takes what for how long.
+//!
+//! - The state's lock comes first, an I/O thread's second; nobody takes them the other way round.
+//! - The replica's thread takes the state for writing once per committed batch, and each I/O
+//!   thread's part along with it.
+//! - An I/O thread takes the state for reading, and its own part, once per round: it fetches its
+//!   mail, then serves the reads. So a watch event always reaches the client before a reply that
+//!   shows the change.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+
+use mio::Waker;
+use mio::net::TcpStream;
+use parking_lot::{Mutex, RwLock};
+use roo_proto::acl::Id;
+use roo_proto::ids::{SessionId, Time};
+use roo_replica::Replica;
+use roo_replica::effect::CloseReason;
+use roo_replica::event::{ConnId, Event};
+use roo_state::state::State;
+use roo_state::watch::WatchTable;
+
+use crate::clock::Clock;
+use crate::queue::BatchQueue;
+use crate::stats::{ConnectionStats, ServerStats};
+
+/// A connection's place: the thread, the slot in it, and which user of the slot it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Index of the I/O thread.
+    pub io: usize,
+    /// Slot in the thread's table.
+    pub slot: u32,
+    /// Counts the connections of the thread; 24 bits of it survive.
+    pub generation: u32,
+}
+
+const GENERATION_MASK: u32 = 0xFF_FFFF;
+
+impl Place {
+    /// As the replica knows it.
+    #[must_use]
+    pub const fn conn(self) -> ConnId {
+        let generation = (self.generation & GENERATION_MASK) as u64;
+        ConnId(((self.io as u64) << 56) | (generation << 32) | self.slot as u64)
+    }
+
+    /// Of a connection that the replica knows.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)]
+    pub const fn of(conn: ConnId) -> Self {
+        Self {
+            io: (conn.0 >> 56) as usize,
+            slot: conn.0 as u32,
+            generation: (conn.0 >> 32) as u32 & GENERATION_MASK,
+        }
+    }
+}
+
+/// Something for a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mail {
+    /// Bytes of the mailbox to be sent: watch events.
+    Frames {
+        /// How many.
+        len: usize,
+    },
+    /// Bytes that answer the oldest request in flight.
+    Answer {
+        /// How many.
+        len: usize,
+    },
+    /// Bytes that answer the handshake; session 0 refuses it.
+    Connected {
+        /// How many.
+        len: usize,
+        /// The session.
+        session: SessionId,
+        /// Its timeout.
+        timeout_ms: i32,
+    },
+    /// The connection ends; `flush` tells whether what was sent before must be out first.
+    Close {
+        /// For the log.
+        why: CloseReason,
+        /// See above.
+        flush: bool,
+    },
+}
+
+/// What waits for an I/O thread.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    /// The bytes that the items speak of, one behind the other.
+    pub bytes: Vec<u8>,
+    /// Slot, generation, what.
+    pub items: Vec<(u32, u32, Mail)>,
+}
+
+/// What others need to know of a connection of an I/O thread.
+#[derive(Debug)]
+pub struct Peer {
+    /// Which user of the slot it is; 0 is nobody.
+    pub generation: u32,
+    /// Its session, 0 before the handshake.
+    pub session: SessionId,
+    /// Who it has proved to be.
+    pub ids: Arc<[Id]>,
+    /// When a request last came.
+    pub last_heard: Time,
+    /// Whether it stands in [`IoShared::touched`].
+    pub touched: bool,
+}
+
+/// What an I/O thread shares with the replica's thread.
+#[derive(Debug, Default)]
+pub struct IoShared {
+    /// The watches of the thread's connections.
+    pub watches: WatchTable,
+    /// What waits for the thread.
+    pub mailbox: Mailbox,
+    /// The thread's connections by slot.
+    pub peers: Vec<Peer>,
+    /// Slots of connections heard from since the replica last asked.
+    pub touched: Vec<u32>,
+    /// Sessions heard from on connections that are gone.
+    pub touched_gone: Vec<(SessionId, Time)>,
+}
+
+impl IoShared {
+    /// The peer at a place, if it is still the same.
+    #[must_use]
+    pub fn peer(&self, place: Place) -> Option<&Peer> {
+        self.peers
+            .get(place.slot as usize)
+            .filter(|peer| peer.generation == place.generation)
+    }
+
+    /// Takes note that something was heard from a connection.
+    pub fn touch(&mut self, slot: u32, now: Time) {
+        if let Some(peer) = self.peers.get_mut(slot as usize) {
+            peer.last_heard = now;
+            if !peer.touched && peer.session != SessionId(0) {
+                peer.touched = true;
+                self.touched.push(slot);
+            }
+        }
+    }
+
+    /// Gives every session heard from since the last call, with the time.
+    pub fn take_touches(&mut self, mut f: impl FnMut(SessionId, Time)) {
+        for slot in self.touched.drain(..) {
+            if let Some(peer) = self.peers.get_mut(slot as usize) {
+                peer.touched = false;
+                if peer.generation != 0 {
+                    f(peer.session, peer.last_heard);
+                }
+            }
+        }
+        for (session, at) in self.touched_gone.drain(..) {
+            f(session, at);
+        }
+    }
+}
+
+/// An I/O thread as others see it.
+#[derive(Debug)]
+pub struct Io {
+    /// See [`IoShared`].
+    pub shared: Mutex<IoShared>,
+    /// Connections accepted elsewhere that shall live here.
+    pub accepted: Mutex<Vec<(TcpStream, SocketAddr)>>,
+    /// Something waits for the thread.
+    pub has_mail: AtomicBool,
+    /// The thread sleeps, or is about to.
+    pub parked: AtomicBool,
+    waker: Waker,
+}
+
+impl Io {
+    /// The part of a thread that `waker` wakes.
+    #[must_use]
+    pub fn new(waker: Waker) -> Self {
+        Self {
+            shared: Mutex::new(IoShared::default()),
+            accepted: Mutex::new(Vec::new()),
+            has_mail: AtomicBool::new(false),
+            parked: AtomicBool::new(false),
+            waker,
+        }
+    }
+
+    /// Says that something waits; wakes the thread only if it sleeps.
+    pub fn notify(&self) {
+        self.has_mail.store(true, Ordering::SeqCst);
+        if self.parked.swap(false, Ordering::SeqCst)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "cannot wake an I/O thread");
+        }
+    }
+}
+
+/// A question to the replica, asked on its own thread.
+pub type Query = Box<dyn FnOnce(&Replica) + Send>;
+
+/// What the replica's thread takes from its inbox.
+pub enum Input {
+    /// For the replica.
+    Event(Event),
+    /// For whoever wants to look at it.
+    Query(Query),
+    /// The server ends.
+    Stop,
+}
+
+/// The replica's inbox.
+pub type Inbox = BatchQueue<Input>;
+
+/// Everything that the threads of a server share.
+pub struct Shared {
+    /// The applied state.
+    pub state: RwLock<State>,
+    /// The I/O threads.
+    pub io: Vec<Arc<Io>>,
+    /// The way to the replica.
+    pub inbox: Inbox,
+    /// Requests given to the replica and not answered yet.
+    pub outstanding: AtomicUsize,
+    /// Bytes of large requests among them.
+    pub large_bytes: AtomicUsize,
+    /// The clocks.
+    pub clock: Clock,
+    /// What is counted.
+    pub stats: ServerStats,
+    /// Every connection.
+    pub connections: Mutex<HashMap<u64, Arc<ConnectionStats>>>,
+    /// Connections by address.
+    pub by_address: Mutex<HashMap<IpAddr, usize>>,
+    /// When the server began to serve.
+    pub started: Time,
+    /// What `gtmk` shows and `stmk` sets; nothing is traced by it.
+    pub trace_mask: AtomicI64,
+    /// The server ends.
+    pub stopping: AtomicBool,
+}
+
+impl Shared {
+    /// Wakes every I/O thread.
+    pub fn notify_all(&self) {
+        for io in &self.io {
+            io.notify();
+        }
+    }
+}

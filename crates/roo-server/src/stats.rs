@@ -1,0 +1,271 @@
+//! What is counted: of each connection and of the whole server. Plain atomics that are only
+//! written by the threads that do the work and only read to be shown.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+
+use roo_proto::ids::Time;
+
+/// Latencies in ms. Java: `AvgMinMaxCounter`.
+#[derive(Debug)]
+pub struct Latency {
+    total: AtomicU64,
+    count: AtomicU64,
+    min: AtomicU64,
+    max: AtomicU64,
+}
+
+impl Default for Latency {
+    fn default() -> Self {
+        Self {
+            total: AtomicU64::new(0),
+            count: AtomicU64::new(0),
+            min: AtomicU64::new(u64::MAX),
+            max: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Latency {
+    /// Counts one.
+    pub fn add(&self, value: u64) {
+        self.add_many(value, 1);
+    }
+
+    /// Counts `n` of the same value.
+    pub fn add_many(&self, value: u64, n: u64) {
+        self.total.fetch_add(value * n, Ordering::Relaxed);
+        self.count.fetch_add(n, Ordering::Relaxed);
+        if value < self.min.load(Ordering::Relaxed) {
+            self.min.fetch_min(value, Ordering::Relaxed);
+        }
+        if value > self.max.load(Ordering::Relaxed) {
+            self.max.fetch_max(value, Ordering::Relaxed);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn reset(&self) {
+        self.total.store(0, Ordering::Relaxed);
+        self.count.store(0, Ordering::Relaxed);
+        self.min.store(u64::MAX, Ordering::Relaxed);
+        self.max.store(0, Ordering::Relaxed);
+    }
+
+    /// The smallest, 0 when there was none.
+    #[must_use]
+    pub fn min(&self) -> u64 {
+        let min = self.min.load(Ordering::Relaxed);
+        if min == u64::MAX { 0 } else { min }
+    }
+
+    /// The largest.
+    #[must_use]
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Their sum.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// The mean, to four decimals as Java shows it.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn mean(&self) -> f64 {
+        match self.count() {
+            0 => 0.0,
+            count => (self.total() as f64 / count as f64 * 10_000.0).round() / 10_000.0,
+        }
+    }
+}
+
+/// One connection.
+#[derive(Debug)]
+#[allow(missing_docs)] // The fields are those that `cons` shows.
+pub struct ConnectionStats {
+    pub peer: SocketAddr,
+    pub established: Time,
+    pub session: AtomicI64,
+    pub timeout_ms: AtomicI32,
+    pub received: AtomicU64,
+    pub sent: AtomicU64,
+    pub outstanding: AtomicI32,
+    /// -1 before a request and after `crst`.
+    pub last_cxid: AtomicI32,
+    pub last_zxid: AtomicI64,
+    pub last_op: AtomicI32,
+    pub last_response: AtomicU64,
+    pub last_latency: AtomicU64,
+    pub latency: Latency,
+    /// Whether the server listens to it, as the selector's interest.
+    pub reading: AtomicBool,
+}
+
+/// Shown as `NA`: no request yet, or a refused write.
+pub const NO_OP: i32 = -1;
+
+impl ConnectionStats {
+    /// A connection that has just been made.
+    #[must_use]
+    pub fn new(peer: SocketAddr, now: Time) -> Self {
+        Self {
+            peer,
+            established: now,
+            session: AtomicI64::new(0),
+            timeout_ms: AtomicI32::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+            outstanding: AtomicI32::new(0),
+            last_cxid: AtomicI32::new(-1),
+            last_zxid: AtomicI64::new(-1),
+            last_op: AtomicI32::new(NO_OP),
+            last_response: AtomicU64::new(0),
+            last_latency: AtomicU64::new(0),
+            latency: Latency::default(),
+            reading: AtomicBool::new(true),
+        }
+    }
+
+    /// A reply is on its way.
+    pub fn replied(&self, op: i32, cxid: i32, zxid: i64, now: Time, latency_ms: u64) {
+        self.last_op.store(op, Ordering::Relaxed);
+        self.last_cxid.store(cxid, Ordering::Relaxed);
+        self.last_zxid.store(zxid, Ordering::Relaxed);
+        self.last_response.store(now.0, Ordering::Relaxed);
+        self.last_latency.store(latency_ms, Ordering::Relaxed);
+        self.latency.add(latency_ms);
+    }
+
+    /// What `crst` does.
+    pub fn reset(&self) {
+        self.received.store(0, Ordering::Relaxed);
+        self.sent.store(0, Ordering::Relaxed);
+        self.last_op.store(NO_OP, Ordering::Relaxed);
+        self.last_cxid.store(-1, Ordering::Relaxed);
+        self.last_zxid.store(-1, Ordering::Relaxed);
+        self.last_response.store(0, Ordering::Relaxed);
+        self.last_latency.store(0, Ordering::Relaxed);
+        self.latency.reset();
+    }
+}
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counters of the whole server.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])* pub $name: AtomicU64,)*
+        }
+
+        impl Counters {
+            /// Each counter's name and value.
+            #[must_use]
+            pub fn all(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($name), self.$name.load(Ordering::Relaxed)),)*]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Packets from clients.
+    packets_received,
+    /// Packets to clients.
+    packets_sent,
+    /// Bytes from clients.
+    bytes_received_count,
+    /// Bytes to clients.
+    response_bytes,
+    /// Bytes of watch events to clients.
+    watch_bytes,
+    /// Handshakes.
+    connection_request_count,
+    /// Sessions resumed on a new connection.
+    connection_revalidate_count,
+    /// Connections closed.
+    connection_drop_count,
+    /// Limit `max_client_cnxns` or `max_cnxns`: connections refused.
+    connection_rejected,
+    /// Limit `sessionless_cnxn_timeout`: connections without a handshake closed.
+    sessionless_connections_expired,
+    /// Sessions expired.
+    stale_sessions_expired,
+    /// Requests from connections that are gone.
+    stale_requests,
+    /// Snapshots written.
+    snap_count,
+    /// Snapshots that failed.
+    snapshot_error_count,
+    /// Digests that did not match.
+    digest_mismatches_count,
+    /// Limit `throttled_op_wait_time`: requests answered THROTTLEDOP.
+    throttled_ops,
+    /// Limit `request_throttle_max_requests`: times a connection had to wait.
+    request_throttle_wait_count,
+    /// Limit `large_request_threshold`: connections closed.
+    large_requests_rejected,
+    /// Limit `global_outstanding_limit`: times a connection had to wait.
+    global_outstanding_limit,
+    /// Limit `max_in_flight_per_connection`: times a connection had to wait.
+    max_in_flight_per_connection,
+    /// Limit `connection_write_queue`: times a connection had to wait for a slow reader.
+    connection_write_queue,
+    /// Limit `connection_write_queue_max`: slow readers closed.
+    connection_write_queue_max,
+    /// Limit `connection_throttle_tokens`: handshakes refused.
+    connection_throttle_tokens,
+    /// Limit `jute_max_buffer`: packets refused.
+    jute_max_buffer,
+    /// Failed authentications.
+    auth_failed_count,
+    /// Log syncs slower than the warning threshold.
+    fsync_threshold_exceed_count,
+    /// Records given to the log.
+    sync_processor_request_queued,
+    /// Writes prepared.
+    prep_processor_request_queued,
+    /// Watch events: node created.
+    node_created_watch_count,
+    /// Watch events: node deleted.
+    node_deleted_watch_count,
+    /// Watch events: data changed.
+    node_changed_watch_count,
+    /// Watch events: children changed.
+    node_children_watch_count,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+#[allow(missing_docs)]
+pub struct ServerStats {
+    pub counters: Counters,
+    pub latency: Latency,
+    pub read_latency: Latency,
+    pub update_latency: Latency,
+    pub fsync_time: Latency,
+    pub sync_batch_size: Latency,
+    pub snapshot_time: Latency,
+    pub response_size: Latency,
+    pub last_response_size: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one more.
+    pub fn inc(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts `n` more.
+    pub fn add(counter: &AtomicU64, n: usize) {
+        counter.fetch_add(n as u64, Ordering::Relaxed);
+    }
+}

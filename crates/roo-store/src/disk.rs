@@ -1,0 +1,210 @@
+//! The seam between the store and a file system.
+//!
+//! [`OsDisk`] is the real one, [`crate::sim_disk::SimDisk`] a simulated one that forgets what was
+//! not synced. Nothing here knows what the files mean.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// How a file is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenMode {
+    /// An existing file, for reading only.
+    Read,
+    /// A new file, or an existing one emptied first.
+    Create,
+    /// An existing file, for reading and writing.
+    Modify,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name without its directory. Names that are not UTF-8 are left out of listings.
+    pub name: String,
+    /// Length in bytes; 0 for a directory.
+    pub len: u64,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// An exclusive lock, released when dropped.
+pub trait DiskLock: Send + Sync + fmt::Debug {}
+
+/// A file system, as much of it as the store needs.
+pub trait Disk: Send + Sync {
+    /// The files and directories in `dir`, in any order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Opens a file.
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>>;
+    /// Renames within one directory, replacing `to`; durable after [`Disk::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file; durable after [`Disk::sync_dir`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations, renames and removals in `dir` durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Creates a directory and those above it.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+    /// The one absolute path of an existing directory.
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf>;
+    /// Locks `path` (created if missing) against every other process; `None` if another holds it.
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>>;
+}
+
+/// An open file.
+pub trait DiskFile: Send {
+    /// Current length in bytes.
+    fn size(&self) -> io::Result<u64>;
+    /// Reads at `offset`; fewer bytes than asked for, or none, at the end.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`, growing the file; durable after [`DiskFile::sync_data`].
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts or grows (with zeros) the file.
+    fn set_len(&mut self, len: u64) -> io::Result<()>;
+    /// Makes content and length durable.
+    fn sync_data(&mut self) -> io::Result<()>;
+}
+
+/// Reads until `buffer` is full or the file ends.
+pub(crate) fn read_full_at(
+    file: &dyn DiskFile,
+    offset: u64,
+    buffer: &mut [u8],
+) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.read_at(offset + filled as u64, &mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// The whole content of a small file, at most `limit` bytes of it; `None` if it does not exist.
+pub(crate) fn read_small(
+    disk: &dyn Disk,
+    path: &Path,
+    limit: usize,
+) -> io::Result<Option<Vec<u8>>> {
+    let file = match disk.open(path, OpenMode::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut content = vec![0; limit];
+    let count = read_full_at(file.as_ref(), 0, &mut content)?;
+    content.truncate(count);
+    Ok(Some(content))
+}
+
+/// The operating system's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn list(&self, dir: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(dir)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else {
+                continue;
+            };
+            // A file purged between the listing and this call is simply gone.
+            let metadata = match fs::metadata(entry.path()) {
+                Ok(metadata) => metadata,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let is_dir = metadata.is_dir();
+            let len = if is_dir { 0 } else { metadata.len() };
+            entries.push(DirEntry { name, len, is_dir });
+        }
+        Ok(entries)
+    }
+
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::Create => {
+                options.write(true).create(true).truncate(true);
+            }
+            OpenMode::Modify => {
+                options.write(true);
+            }
+        }
+        Ok(Box::new(OsFile(options.open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        File::open(dir)?.sync_all()
+    }
+
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        fs::create_dir_all(dir)
+    }
+
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(OsLock { _file: file }))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, offset)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+}
+
+/// The lock lives as long as the open file.
+#[derive(Debug)]
+struct OsLock {
+    _file: File,
+}
+
+impl DiskLock for OsLock {}

@@ -1,0 +1,19 @@
+//! The data directory, byte-compatible with Apache ZooKeeper's: transaction logs, snapshots,
+//! epochs, the lock.
+//!
+//! What a transaction or a snapshot means is not known here: both are bytes with a zxid.
+//!
+//! In reading order: [`disk`] is the seam to the file system ([`sim_disk`] one that forgets what
+//! was not synced); [`file_name`] what the files are called; [`log`] and [`snapshot_file`] what
+//! is in them; [`data_dir`] where they are and who may use them; [`recovery`] which of them to
+//! start from; [`retention`] which of them are no longer needed; [`error`] how all of it fails.
+
+pub mod data_dir;
+pub mod disk;
+pub mod error;
+pub mod file_name;
+pub mod log;
+pub mod recovery;
+pub mod retention;
+pub mod sim_disk;
+pub mod snapshot_file;

@@ -1,0 +1,188 @@
+//! Appends records: one write and one sync for as many as there are.
+//!
+//! After a failed write or sync nothing is written any more: what reached the disk is unknown,
+//! and only reading it again can tell.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use roo_proto::ids::Zxid;
+
+use crate::disk::{Disk, DiskFile, OpenMode};
+use crate::error::{IoContext, StoreError};
+use crate::file_name::log_name;
+use crate::log::{FILE_HEADER_LEN, file_header};
+
+/// What the configuration says about logs. Sizes in bytes, 0 is off.
+#[derive(Clone, Copy, Debug)]
+pub struct LogOptions {
+    /// Files grow by so much at a time (`preAllocSize`).
+    pub preallocate: u64,
+    /// A file larger than this is followed by a new one (`txnLogSizeLimitInKb`).
+    pub size_limit: u64,
+    /// Whether records are synced at all (`forceSync`).
+    pub force_sync: bool,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            preallocate: 65_536 * 1024,
+            size_limit: 0,
+            force_sync: true,
+        }
+    }
+}
+
+/// Grow when less than this is left. Java: `FilePadding.calculateFileSizeWithPadding`.
+const PADDING_MARGIN: u64 = 4096;
+
+struct OpenLog {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    position: u64,
+    size: u64,
+    /// The directory does not hold the name durably yet.
+    is_new: bool,
+}
+
+/// See the module.
+pub struct LogWriter {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    options: LogOptions,
+    open: Option<OpenLog>,
+    /// Files that have unsynced records but are no longer written.
+    unsynced: Vec<OpenLog>,
+    failed: Option<StoreError>,
+}
+
+impl std::fmt::Debug for LogWriter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LogWriter")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+impl LogWriter {
+    /// A writer into `dir`; the first record opens a file.
+    #[must_use]
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf, options: LogOptions) -> Self {
+        Self {
+            disk,
+            dir,
+            options,
+            open: None,
+            unsynced: Vec::new(),
+            failed: None,
+        }
+    }
+
+    fn guarded<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = work(self);
+        if let Err(error) = &result {
+            self.failed = Some(error.clone());
+        }
+        result
+    }
+
+    /// Writes framed records, of which the first has this zxid. They are durable after
+    /// [`LogWriter::sync`].
+    ///
+    /// # Errors
+    /// When the disk refuses, and ever after.
+    pub fn append(&mut self, first: Zxid, records: &[u8]) -> Result<(), StoreError> {
+        self.guarded(|this| this.write(first, records))
+    }
+
+    fn write(&mut self, first: Zxid, records: &[u8]) -> Result<(), StoreError> {
+        let mut log = match self.open.take() {
+            Some(log) => log,
+            None => self.create(first)?,
+        };
+        let end = log.position + records.len() as u64;
+        self.grow(&mut log, end)?;
+        log.file
+            .write_at(log.position, records)
+            .at("write", &log.path)?;
+        log.position = end;
+        log.size = log.size.max(end);
+        self.open = Some(log);
+        Ok(())
+    }
+
+    fn create(&self, first: Zxid) -> Result<OpenLog, StoreError> {
+        let path = self.dir.join(log_name(first));
+        let mut file = self
+            .disk
+            .open(&path, OpenMode::Create)
+            .at("create", &path)?;
+        file.write_at(0, &file_header()).at("write", &path)?;
+        let position = FILE_HEADER_LEN as u64;
+        Ok(OpenLog {
+            path,
+            file,
+            position,
+            size: position,
+            is_new: true,
+        })
+    }
+
+    fn grow(&self, log: &mut OpenLog, end: u64) -> Result<(), StoreError> {
+        let step = self.options.preallocate;
+        if step == 0 || end + PADDING_MARGIN < log.size {
+            return Ok(());
+        }
+        let size = if end > log.size {
+            (end + step) / step * step
+        } else {
+            log.size + step
+        };
+        let size = if log.size == FILE_HEADER_LEN as u64 {
+            size.max(FILE_HEADER_LEN as u64 + step)
+        } else {
+            size
+        };
+        log.file.set_len(size).at("preallocate", &log.path)?;
+        log.size = size;
+        Ok(())
+    }
+
+    /// Makes everything appended durable.
+    ///
+    /// # Errors
+    /// When the disk refuses, and ever after.
+    pub fn sync(&mut self) -> Result<(), StoreError> {
+        self.guarded(|this| {
+            let force_sync = this.options.force_sync;
+            let mut new_names = false;
+            for log in this.unsynced.iter_mut().chain(&mut this.open) {
+                if force_sync {
+                    log.file.sync_data().at("sync", &log.path)?;
+                }
+                new_names |= std::mem::take(&mut log.is_new);
+            }
+            this.unsynced.clear();
+            if new_names && force_sync {
+                this.disk.sync_dir(&this.dir).at("sync", &this.dir)?;
+            }
+            let limit = this.options.size_limit;
+            if limit > 0 && this.open.as_ref().is_some_and(|log| log.position > limit) {
+                this.open = None;
+            }
+            Ok(())
+        })
+    }
+
+    /// The next record opens a new file.
+    pub fn roll(&mut self) {
+        self.unsynced.extend(self.open.take());
+    }
+}
