@@ -58,20 +58,15 @@ impl DataDir {
         })
     }
 
-    /// Bytes of all snapshots, and of all logs.
+    /// Bytes of all files beside the snapshots, and beside the logs.
     ///
     /// # Errors
     /// When a directory cannot be listed.
     pub fn sizes(&self, disk: &dyn Disk) -> Result<(u64, u64), StoreError> {
-        let snapshots = list_snapshots(disk, &self.snapshots)?
-            .iter()
-            .map(|file| file.len)
-            .sum();
-        let logs = list_logs(disk, &self.logs)?
-            .iter()
-            .map(|file| file.len)
-            .sum();
-        Ok((snapshots, logs))
+        let size = |dir: &Path| -> Result<u64, StoreError> {
+            Ok(disk.list(dir).at("list", dir)?.iter().map(|file| file.len).sum())
+        };
+        Ok((size(&self.snapshots)?, size(&self.logs)?))
     }
 }
 

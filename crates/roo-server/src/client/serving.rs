@@ -121,6 +121,8 @@ impl Round<'_> {
             argument,
         };
         conn.phase = Phase::AwaitAnswer;
+        self.received(conn);
+        conn.stats.reading.store(false, Ordering::Relaxed);
         // Whoever asks faster than answers are made is not answered.
         if self.words.try_send(request).is_err() {
             conn.end();
