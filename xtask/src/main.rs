@@ -1,2 +1,139 @@
-//! The automation of this repository.
-fn main() {}
+//! The automation of this repository: `cargo xtask ci` proves the tree.
+#![allow(clippy::print_stdout)]
+
+mod ci;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "cargo xtask COMMAND
+
+  ci                    everything that must hold: format, lints, docs, tests, foreign peers
+  fix                   the only command that changes files: format, lints that mend themselves
+  tidy                  the rules of the house that are no lints
+  interop [ARGUMENTS]   foreign peers: clients, diff, exchange, abuse, bench (see `interop --help`)
+  bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
+  fuzz --minutes N [TARGET]   fuzzes the decoders of outside bytes (needs nightly and cargo-fuzz)
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let done = match command {
+        "ci" => ci::run(),
+        "fix" => fix(),
+        "tidy" => tidy::run(),
+        "interop" => interop(rest),
+        "bench" => bench(rest),
+        "fuzz" => fuzz(rest),
+        _ => {
+            print!("{HELP}");
+            Ok(())
+        }
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// Runs a command in the root; its failure is ours.
+pub(crate) fn run(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<()> {
+    println!("\n$ {program} {}", arguments.join(" "));
+    let status = Command::new(program)
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .current_dir(root())
+        .status()
+        .with_context(|| format!("start {program}"))?;
+    if !status.success() {
+        bail!("{program} {} failed: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn fix() -> Result<()> {
+    run(
+        "cargo",
+        &[
+            "clippy",
+            "--fix",
+            "--allow-dirty",
+            "--workspace",
+            "--all-targets",
+        ],
+        &[],
+    )?;
+    run("cargo", &["fmt", "--all"], &[])
+}
+
+/// Builds the server as it is shipped, then runs the peers against it.
+pub(crate) fn interop(arguments: &[String]) -> Result<()> {
+    run(
+        "cargo",
+        &["build", "--release", "--package", "roo-cli"],
+        &[],
+    )?;
+    let mut call = vec!["run", "--quiet", "--package", "interop", "--"];
+    call.extend(arguments.iter().map(String::as_str));
+    run("cargo", &call, &[])
+}
+
+fn bench(arguments: &[String]) -> Result<()> {
+    let mut all = vec!["bench".to_owned()];
+    all.extend_from_slice(arguments);
+    interop(&all)
+}
+
+fn fuzz(arguments: &[String]) -> Result<()> {
+    let mut minutes = None;
+    let mut target = None;
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--minutes" {
+            let text = arguments.next().context("--minutes needs a number")?;
+            minutes = Some(text.parse::<u64>().context("--minutes needs a number")?);
+        } else {
+            target = Some(argument.as_str());
+        }
+    }
+    let minutes = minutes.context("how long? --minutes N")?;
+    let seconds = format!("-max_total_time={}", minutes * 60);
+    let targets: Vec<&str> = target.map_or_else(|| FUZZ_TARGETS.to_vec(), |target| vec![target]);
+    for target in targets {
+        // Leak checks need ptrace, which containers often refuse.
+        let call = [
+            "+nightly",
+            "fuzz",
+            "run",
+            target,
+            "--",
+            &seconds,
+            "-detect_leaks=0",
+        ];
+        run("cargo", &call, &[]).with_context(|| {
+            format!("fuzz {target} (needs a nightly toolchain and `cargo install cargo-fuzz`)")
+        })?;
+    }
+    Ok(())
+}
+
+/// Every decoder that sees outside bytes.
+pub(crate) const FUZZ_TARGETS: &[&str] = &[
+    "request", "connect", "record", "log_file", "snapshot", "config", "acl_path",
+];

@@ -1,0 +1,39 @@
+//! The peers, one subcommand each. Called by `cargo xtask interop`.
+#![allow(clippy::print_stdout)]
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use interop::{bench, diff, exchange};
+
+#[derive(Debug, Parser)]
+#[command(name = "interop")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// RooKeeper beside Apache ZooKeeper and a null server.
+    Bench(bench::BenchArgs),
+    /// Random operations against both servers, every answer compared.
+    Diff(diff::DiffArgs),
+    /// One data directory, opened by both servers in turn.
+    Exchange(exchange::ExchangeArgs),
+}
+
+fn main() -> ExitCode {
+    let run = || -> Result<ExitCode> {
+        match Arguments::parse().command {
+            Command::Bench(arguments) => bench::run(&arguments),
+            Command::Diff(arguments) => diff::run(&arguments),
+            Command::Exchange(arguments) => exchange::run(&arguments),
+        }
+    };
+    run().unwrap_or_else(|error| {
+        eprintln!("interop: {error:#}");
+        ExitCode::FAILURE
+    })
+}

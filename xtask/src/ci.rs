@@ -1,0 +1,77 @@
+//! `cargo xtask ci`: one command that proves the tree, for developers and for CI alike.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::{interop, tidy};
+
+type Step = (&'static str, fn() -> Result<()>);
+
+const STEPS: &[Step] = &[
+    ("format", || {
+        crate::run("cargo", &["fmt", "--all", "--check"], &[])
+    }),
+    ("tidy", tidy::run),
+    ("lints", || {
+        crate::run(
+            "cargo",
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "--deny",
+                "warnings",
+            ],
+            &[],
+        )
+    }),
+    ("docs", || {
+        let strict = [("RUSTDOCFLAGS", "--deny warnings")];
+        crate::run("cargo", &["doc", "--workspace", "--no-deps"], &strict)
+    }),
+    ("tests", || {
+        crate::run("cargo", &["test", "--workspace"], &[])
+    }),
+    ("differential", || peers(&["diff", "--ops", "10000"])),
+    ("directories", || peers(&["exchange"])),
+    ("clients", || peers(&["clients"])),
+    ("abuse", || peers(&["abuse"])),
+];
+
+fn peers(arguments: &[&str]) -> Result<()> {
+    let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+    interop(&arguments)
+}
+
+/// Runs every step, even behind one that failed, and says what each took.
+pub(crate) fn run() -> Result<()> {
+    let steps = STEPS;
+    let mut failed = Vec::new();
+    let mut table = String::from("\nstep            seconds\n");
+    for (name, step) in steps {
+        let began = Instant::now();
+        let outcome = step();
+        let mark = match outcome {
+            Ok(()) => "ok",
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                failed.push(*name);
+                "FAILED"
+            }
+        };
+        table.push_str(&format!(
+            "{name:<14} {:>8.1}  {mark}\n",
+            began.elapsed().as_secs_f64()
+        ));
+    }
+    println!("{table}");
+    println!(
+        "{} passed, {} failed",
+        steps.len() - failed.len(),
+        failed.len()
+    );
+    anyhow::ensure!(failed.is_empty(), "failed: {}", failed.join(", "));
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! Rules of the house that no lint knows. Every broken one is reported, with what to do.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use crate::root;
+
+/// Which of our crates each may use.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("roo-proto", &[]),
+    ("roo-state", &["roo-proto"]),
+    ("roo-replica", &["roo-proto", "roo-state"]),
+    ("roo-store", &["roo-proto"]),
+    (
+        "roo-server",
+        &["roo-proto", "roo-state", "roo-replica", "roo-store"],
+    ),
+    (
+        "roo-cli",
+        &["roo-proto", "roo-state", "roo-store", "roo-server"],
+    ),
+];
+
+/// Crates that cannot name the world.
+const PURE: &[&str] = &["roo-proto", "roo-state", "roo-replica"];
+
+/// What a pure crate must not say outside its tests.
+const IMPURE: &[&str] = &[
+    "std::",
+    "Mutex",
+    "RwLock",
+    "Atomic",
+    "Instant",
+    "SystemTime",
+    "thread::",
+];
+
+/// Files over 800 lines, and why each is one thing.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+const MAX_LINES: usize = 800;
+const MAX_BLOB: u64 = 100 * 1024;
+
+/// Checks every rule.
+pub(crate) fn run() -> Result<()> {
+    let errors = errors()?;
+    for error in &errors {
+        eprintln!("tidy: {error}");
+    }
+    if !errors.is_empty() {
+        bail!("{} rules broken", errors.len());
+    }
+    println!("tidy: every rule holds");
+    Ok(())
+}
+
+fn errors() -> Result<Vec<String>> {
+    let metadata = metadata()?;
+    let files = tracked_files()?;
+    let mut errors = Vec::new();
+    check_arrows(&metadata, &mut errors);
+    check_licences(&metadata, &mut errors)?;
+    for file in &files {
+        check_file(file, &mut errors);
+    }
+    check_documents(&mut errors)?;
+    Ok(errors)
+}
+
+fn metadata() -> Result<Value> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version", "1", "--all-features"])
+        .current_dir(root())
+        .output()
+        .context("cargo metadata")?;
+    if !output.status.success() {
+        bail!(
+            "cargo metadata: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn tracked_files() -> Result<Vec<String>> {
+    let output = Command::new("git")
+        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
+        .current_dir(root())
+        .output()
+        .context("git ls-files")?;
+    let names = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(names
+        .lines()
+        .map(str::to_owned)
+        .filter(|name| root().join(name).is_file())
+        .collect())
+}
+
+fn text<'v>(value: &'v Value, key: &str) -> &'v str {
+    value.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn packages(metadata: &Value) -> impl Iterator<Item = &Value> {
+    metadata
+        .get("packages")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+}
+
+fn check_arrows(metadata: &Value, errors: &mut Vec<String>) {
+    for package in packages(metadata) {
+        let name = text(package, "name");
+        let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
+            continue;
+        };
+        for dependency in package
+            .get("dependencies")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
+            let used = text(dependency, "name");
+            if used.starts_with("roo-") && !allowed.contains(&used) {
+                errors.push(format!(
+                    "{name} must not depend on {used}: see ARCHITECTURE.md"
+                ));
+            }
+            let is_runtime = matches!(used, "tokio" | "hyper" | "tonic" | "mio" | "parking_lot");
+            if PURE.contains(&name) && is_runtime {
+                errors.push(format!("{name} is pure and must not depend on {used}"));
+            }
+        }
+    }
+}
+
+/// The licences and bans of deny.toml, where cargo-deny cannot be had.
+fn check_licences(metadata: &Value, errors: &mut Vec<String>) -> Result<()> {
+    let deny = fs::read_to_string(root().join("deny.toml"))?;
+    let quoted = |section: &str| -> BTreeSet<String> {
+        let start = deny.find(section).unwrap_or(deny.len());
+        let list = deny.get(start..).unwrap_or_default();
+        let list = list.split(']').next().unwrap_or_default();
+        list.split('"')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect()
+    };
+    let (allowed, banned) = (quoted("allow = ["), quoted("\ndeny = ["));
+    for package in packages(metadata) {
+        let (name, licence) = (text(package, "name"), text(package, "license"));
+        if banned.contains(name) {
+            errors.push(format!("{name} is banned by deny.toml"));
+        }
+        // One of the alternatives of an OR must be allowed, and all parts of an AND.
+        let fits = |part: &str| allowed.contains(part.trim_matches(['(', ')', ' ']));
+        let licence = licence.replace('/', " OR ");
+        let ok = licence
+            .split(" OR ")
+            .any(|one| one.split(" AND ").all(fits))
+            || licence
+                .split(" AND ")
+                .all(|all| all.split(" OR ").any(fits));
+        if !ok {
+            errors.push(format!(
+                "{name} has licence {licence:?}, which deny.toml does not allow"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_file(name: &str, errors: &mut Vec<String>) {
+    let path = root().join(name);
+    let Ok(bytes) = fs::read(&path) else {
+        return;
+    };
+    let is_testdata = name.contains("testdata/") || name.contains("corpus/");
+    if bytes.len() as u64 > MAX_BLOB && !is_testdata && name != "Cargo.lock" {
+        errors.push(format!(
+            "{name} is larger than 100 kB: keep such files out, or in testdata"
+        ));
+    }
+    let Ok(content) = String::from_utf8(bytes) else {
+        return;
+    };
+    if Path::new(name).extension().is_some_and(|ext| ext == "md") && !name.starts_with("LICENSE") {
+        let mut fenced = false;
+        let titles = content
+            .lines()
+            .filter(|line| {
+                fenced ^= line.starts_with("```");
+                !fenced && line.starts_with("# ")
+            })
+            .count();
+        if titles != 1 {
+            errors.push(format!(
+                "{name} has {titles} first-level headings, expected one"
+            ));
+        }
+    }
+    if Path::new(name).extension().is_some_and(|ext| ext == "rs") {
+        check_source(name, &content, errors);
+    }
+}
+
+fn check_source(name: &str, content: &str, errors: &mut Vec<String>) {
+    if !content.is_ascii() {
+        errors.push(format!("{name} is not ASCII: write \\u{{...}}"));
+    }
+    let is_test = name.ends_with("tests.rs") || name.contains("/tests/");
+    let lines = content
+        .split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or_default()
+        .lines()
+        .count();
+    if lines > MAX_LINES && !is_test && !LONG_FILES.iter().any(|(file, _)| *file == name) {
+        errors.push(format!(
+            "{name} has {lines} lines: split it, or say in tidy.rs why it is one"
+        ));
+    }
+    let this_file = name == "xtask/src/tidy.rs";
+    for (at, line) in content.lines().enumerate() {
+        let at = at + 1;
+        for word in ["FIXME", "TODO", "todo!(", "unimplemented!(", "#[ignore"] {
+            if line.contains(word) && !this_file {
+                errors.push(format!("{name}:{at}: {word} never lands"));
+            }
+        }
+    }
+    let pure = PURE
+        .iter()
+        .any(|pure| name.starts_with(&format!("crates/{pure}/src")));
+    if pure && name.ends_with("src/lib.rs") {
+        for attribute in ["#![no_std]", "#![forbid(unsafe_code)]"] {
+            if !content.contains(attribute) {
+                errors.push(format!("{name} must say {attribute}: the crate is pure"));
+            }
+        }
+    }
+    if pure && !is_test {
+        let product = content
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
+        for (at, line) in product.lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            if let Some(word) = IMPURE.iter().find(|word| code.contains(**word)) {
+                errors.push(format!(
+                    "{name}:{}: a pure crate must not say {word}",
+                    at + 1
+                ));
+            }
+        }
+    }
+}
+
+fn check_documents(errors: &mut Vec<String>) -> Result<()> {
+    let read = |name: &str| fs::read_to_string(root().join(name)).unwrap_or_default();
+    let (readme, architecture, compat) = (
+        read("README.md"),
+        read("ARCHITECTURE.md"),
+        read("docs/compat.md"),
+    );
+    for entry in fs::read_dir(root().join("crates"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if !architecture.contains(&name) {
+            errors.push(format!("ARCHITECTURE.md does not mention {name}"));
+        }
+    }
+    if !readme.contains("cargo xtask ci") || !readme.contains("cargo run --release") {
+        errors.push("README.md must name the two commands".into());
+    }
+    if architecture.lines().count() > 300 {
+        errors.push("ARCHITECTURE.md is longer than 300 lines".into());
+    }
+    for name in tracked_files()?.iter().filter(|name| name.ends_with(".rs")) {
+        for (at, line) in read(name).lines().enumerate() {
+            let Some((_, rest)) = line
+                .split_once("// Compat:")
+                .or_else(|| line.split_once("/// Compat:"))
+            else {
+                continue;
+            };
+            let id = rest.split_whitespace().next().unwrap_or_default();
+            if name != "xtask/src/tidy.rs" && !compat.contains(&format!("| {id} |")) {
+                let at = at + 1;
+                errors.push(format!(
+                    "{name}:{at}: {id:?} is not a row of docs/compat.md"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_rule_of_the_house_holds() {
+        let errors = super::errors().unwrap();
+        assert!(errors.is_empty(), "{}", errors.join("\n"));
+    }
+}
