@@ -145,8 +145,7 @@ impl Pair {
             let (left, right) = match answers {
                 Ok(answers) => answers,
                 Err(error) => {
-                    let logs = self.servers.each_ref().map(Server::output);
-                    return Ok(Some(format!("{error:#}\n{}\nlogs:\n{}\n---\n{}", self.history(), logs[0], logs[1])));
+                    return Ok(Some(format!("{error:#}\n{}", self.history())));
                 }
             };
             if left != right {
