@@ -30,6 +30,9 @@ pub struct DiffArgs {
     /// Compare the genuine server with itself: proves the test.
     #[arg(long)]
     self_test: bool,
+    /// Steps before a difference that are shown.
+    #[arg(long, default_value_t = 12)]
+    history: usize,
     /// Only this configuration.
     #[arg(long)]
     only: Option<String>,
@@ -71,7 +74,7 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
         let (name, lines) = chosen[round % chosen.len()];
         let round_seed = seed.wrapping_add(round as u64);
         let ops = ROUND.min(args.ops - done);
-        let mut pair = Pair::start(name, lines, other)?;
+        let mut pair = Pair::start(name, lines, other, args.history)?;
         let mut generator = Generator::new(round_seed, name);
         if let Some(difference) = pair.run(&mut generator, ops)? {
             println!("configuration {name}, seed {round_seed}:\n{difference}");
@@ -94,10 +97,12 @@ struct Pair {
     names: [Names; 2],
     xid: i32,
     recent: VecDeque<String>,
+    /// Steps that a difference shows.
+    history: usize,
 }
 
 impl Pair {
-    fn start(name: &str, lines: &[&str], other: Kind) -> Result<Self> {
+    fn start(name: &str, lines: &[&str], other: Kind, history: usize) -> Result<Self> {
         let base = root().join("target/interop/diff");
         let mut servers = Vec::new();
         for (side, kind) in [Kind::Apache, other].into_iter().enumerate() {
@@ -113,6 +118,7 @@ impl Pair {
             names: [Names::default(), Names::default()],
             xid: 0,
             recent: VecDeque::new(),
+            history,
         };
         for _ in 0..CLIENTS {
             let client = pair.open(&Hello::default(), &Hello::default())?;
@@ -136,8 +142,8 @@ impl Pair {
     fn run(&mut self, generator: &mut Generator, ops: u64) -> Result<Option<String>> {
         for number in 0..ops {
             let step = generator.next_step(CLIENTS);
-            let text = format!("{number}: {step:?}");
-            if self.recent.len() == 12 {
+            let text = format!("{number}: {step}");
+            if self.recent.len() == self.history {
                 self.recent.pop_front();
             }
             self.recent.push_back(text);
@@ -166,7 +172,9 @@ impl Pair {
 
     fn step(&mut self, step: &Step, generator: &mut Generator) -> Result<(Vec<String>, Vec<String>)> {
         match step {
-            Step::Requests { client, requests } => self.requests(*client, requests, generator),
+            Step::Requests { client, requests, ends } => {
+                self.requests(*client, requests, *ends, generator)
+            }
             Step::Reopen { client, how } => self.reopen(*client, *how),
         }
     }
@@ -176,6 +184,7 @@ impl Pair {
         &mut self,
         client: usize,
         requests: &[(i32, Vec<u8>)],
+        ends: bool,
         generator: &mut Generator,
     ) -> Result<(Vec<String>, Vec<String>)> {
         let mut ops = Vec::new();
@@ -198,6 +207,10 @@ impl Pair {
                     }
                     answers[side].push(render::frame(&frame, &ops, &self.names[side]));
                 }
+            }
+            if ends {
+                // The end may come a little behind the reply.
+                half.receive_until(i32::MIN)?;
             }
             if half.closed {
                 answers[side].push("closed".into());

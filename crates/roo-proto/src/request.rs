@@ -400,7 +400,6 @@ const MULTI_CREATE_FLAGS: core::ops::RangeInclusive<i32> = 0..=4;
 fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
     let ordered = |_: DecodeError| BadRequest::MalformedWrite;
     let mut ops = Vec::new();
-    let mut acl_missing = false;
     while let Some(op) = multi_header(r).map_err(ordered)? {
         ops.push(match op {
             op_code::CREATE
@@ -408,14 +407,13 @@ fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
             | op_code::CREATE_CONTAINER
             | op_code::CREATE_TTL => {
                 let create = create(op, r).map_err(ordered)?;
-                if create.path.is_none() {
-                    return Err(BadRequest::MalformedWrite);
+                if op != op_code::CREATE_TTL && create.acl.is_none() {
+                    return Err(BadRequest::Malformed);
                 }
-                if op != op_code::CREATE_TTL {
-                    if !MULTI_CREATE_FLAGS.contains(&create.flags) {
-                        return Err(BadRequest::MalformedWrite);
-                    }
-                    acl_missing |= create.acl.is_none();
+                let mode_fits =
+                    op == op_code::CREATE_TTL || MULTI_CREATE_FLAGS.contains(&create.flags);
+                if create.path.is_none() || !mode_fits {
+                    return Err(BadRequest::MalformedWrite);
                 }
                 MultiOp::Create(create)
             }
@@ -435,11 +433,7 @@ fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
             _ => return Err(BadRequest::MalformedWrite),
         });
     }
-    if acl_missing {
-        Err(BadRequest::Malformed)
-    } else {
-        Ok(ops)
-    }
+    Ok(ops)
 }
 
 fn multi_read<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiReadOp<'a>>> {
@@ -561,6 +555,18 @@ mod tests {
             decode(op_code::SYNC, &null_and_flag, 9),
             Ok(Request::Sync { path: None })
         );
+    }
+
+    #[test]
+    fn a_missing_list_in_a_multi_takes_no_place_in_the_order_whatever_the_mode() {
+        let mut body = Vec::new();
+        header(&mut body, op_code::CREATE, false);
+        jute::put_string(&mut body, "/a");
+        jute::put_buffer(&mut body, None);
+        jute::put_i32(&mut body, -1);
+        jute::put_i32(&mut body, 5);
+        header(&mut body, -1, true);
+        assert_eq!(decode(op_code::MULTI, &body, 99), Err(BadRequest::Malformed));
     }
 
     proptest! {

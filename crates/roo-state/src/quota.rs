@@ -164,19 +164,16 @@ pub fn check(state: &State, path: &str, op: QuotaOp) -> Result<(), ErrorCode> {
             new_bytes,
         } => (0, length(new_bytes) - length(old_bytes)),
     };
-    let (Some(limits), Some(stats)) = (
-        state.tree.find(&limits_path(prefix)),
-        state.tree.find(&stats_path(prefix)),
-    ) else {
+    let Some(limits) = state.tree.find(&limits_path(prefix)) else {
         return Ok(());
     };
+    // Limits that cannot be read refuse, also where nothing is counted.
     let limits = state.tree.data(limits).and_then(Track::parse);
     let limits = limits.ok_or(ErrorCode::MARSHALLING_ERROR)?;
-    let stats = state
-        .tree
-        .data(stats)
-        .and_then(Track::parse)
-        .unwrap_or_default();
+    let Some(stats) = state.tree.find(&stats_path(prefix)) else {
+        return Ok(());
+    };
+    let stats = state.tree.data(stats).and_then(Track::parse).unwrap_or_default();
     let over = |limit: i64, now: i64, more: i64| {
         limit >= 0 && more != 0 && now.saturating_add(more) > limit
     };

@@ -15,12 +15,28 @@ pub enum Reopen {
     Unknown,
 }
 
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Reopen { client, how } => write!(f, "client {client} comes back: {how:?}"),
+            Self::Requests { client, requests, ends: _ } => {
+                write!(f, "client {client}:")?;
+                for (op, body) in requests {
+                    write!(f, " op {op} \"{}\"", body.escape_ascii())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
 /// What happens next.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)]
 pub enum Step {
     /// Requests of one client, sent at once.
-    Requests { client: usize, requests: Vec<(i32, Vec<u8>)> },
+    /// `ends`: the server must close the connection.
+    Requests { client: usize, requests: Vec<(i32, Vec<u8>)>, ends: bool },
     Reopen { client: usize, how: Reopen },
 }
 
@@ -330,7 +346,7 @@ impl Generator {
             } else {
                 Vec::new()
             };
-            return Step::Requests { client, requests: vec![(ending.0, body)] };
+            return Step::Requests { client, requests: vec![(ending.0, body)], ends: true };
         }
         let count = if self.one_in(10) { 2 + self.below(6) } else { 1 };
         let mut requests = Vec::new();
@@ -347,6 +363,6 @@ impl Generator {
             }
             requests.push((op, body));
         }
-        Step::Requests { client, requests }
+        Step::Requests { client, requests, ends: false }
     }
 }
