@@ -64,7 +64,12 @@ impl DataDir {
     /// When a directory cannot be listed.
     pub fn sizes(&self, disk: &dyn Disk) -> Result<(u64, u64), StoreError> {
         let size = |dir: &Path| -> Result<u64, StoreError> {
-            Ok(disk.list(dir).at("list", dir)?.iter().map(|file| file.len).sum())
+            Ok(disk
+                .list(dir)
+                .at("list", dir)?
+                .iter()
+                .map(|file| file.len)
+                .sum())
         };
         Ok((size(&self.snapshots)?, size(&self.logs)?))
     }
@@ -74,7 +79,19 @@ fn prepare(disk: &dyn Disk, dir: &Path, create: bool) -> Result<(), StoreError> 
     match disk.list(dir) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
-            disk.create_dir_all(dir).at("create", dir)
+            disk.create_dir_all(dir).at("create", dir)?;
+            // What is synced in a directory is lost with the directory's own name.
+            for parent in dir.ancestors().skip(1).take(2) {
+                if parent.as_os_str().is_empty() {
+                    continue;
+                }
+                match disk.sync_dir(parent) {
+                    // A directory above dataDir that may be entered but not read was there before.
+                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                    synced => synced.at("sync", parent)?,
+                }
+            }
+            Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::layout(
             dir,

@@ -73,6 +73,9 @@ pub struct Replayed {
     pub warnings: Vec<LogWarning>,
 }
 
+/// Takes one record; says what is wrong with one that it cannot understand.
+pub type ApplyRecord<'a> = dyn FnMut(Zxid, &[u8]) -> Result<(), String> + 'a;
+
 /// Gives every record after `after` to `apply`, in order. `apply` says what is wrong with a
 /// record that it cannot understand. A newest log that holds nothing is removed: the server
 /// stopped before it wrote the header.
@@ -84,7 +87,7 @@ pub fn replay(
     dir: &Path,
     after: Zxid,
     max_payload: usize,
-    apply: &mut dyn FnMut(Zxid, &[u8]) -> Result<(), String>,
+    apply: &mut ApplyRecord<'_>,
 ) -> Result<Replayed, StoreError> {
     let mut reader = LogReader::after(Arc::clone(disk), dir, after, max_payload)?;
     while let Some(record) = reader.next_record()? {

@@ -20,7 +20,8 @@ pub fn purge(disk: &dyn Disk, dir: &DataDir, retain: usize) -> Result<Vec<PathBu
     let snapshots = list_snapshots(disk, &dir.snapshots)?;
     let mut kept = Vec::new();
     for snapshot in &snapshots {
-        if kept.len() < retain.max(MIN_RETAINED) && looks_whole(disk, snapshot)? {
+        let wanted = kept.len() < retain.max(MIN_RETAINED) && !snapshot.temporary;
+        if wanted && looks_whole(disk, snapshot)? {
             kept.push(snapshot);
         }
     }

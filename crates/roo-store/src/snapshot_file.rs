@@ -108,8 +108,20 @@ pub struct SnapshotWriter {
     path: PathBuf,
     zxid: Zxid,
     compression: Compression,
-    out: Compressor,
+    /// `None` once the snapshot has its name.
+    out: Option<Compressor>,
     checksum: Adler32,
+}
+
+/// A snapshot that is given up leaves nothing behind: where the disk is full, its space is what
+/// the log needs.
+impl Drop for SnapshotWriter {
+    fn drop(&mut self) {
+        if self.out.take().is_some() {
+            // What cannot be removed now is removed at the next start.
+            let _ = self.disk.remove(&self.path);
+        }
+    }
 }
 
 impl SnapshotWriter {
@@ -138,6 +150,7 @@ impl SnapshotWriter {
         };
         let dir = dir.to_path_buf();
         let checksum = Adler32::new();
+        let out = Some(out);
         let mut writer = Self {
             disk,
             dir,
@@ -157,7 +170,10 @@ impl SnapshotWriter {
     /// When the disk refuses.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.checksum.write(bytes);
-        self.out.write_all(bytes).at("write", &self.path)
+        let Some(out) = &mut self.out else {
+            return Ok(());
+        };
+        out.write_all(bytes).at("write", &self.path)
     }
 
     fn seal(&mut self) -> Result<(), StoreError> {
@@ -169,7 +185,7 @@ impl SnapshotWriter {
     /// Ends the snapshot and gives it its name; returns its path.
     ///
     /// # Errors
-    /// When the disk refuses; nothing is left behind then but a temporary file.
+    /// When the disk refuses; nothing is left behind then.
     pub fn finish(mut self, trailer: Trailer) -> Result<PathBuf, StoreError> {
         self.seal()?;
         if let Some(digest) = trailer.digest {
@@ -182,14 +198,25 @@ impl SnapshotWriter {
             self.write(&zxid.0.to_be_bytes())?;
             self.seal()?;
         }
-        let mut stream = self.out.finish().at("write", &self.path)?;
-        stream.file.sync_data().at("sync", &self.path)?;
         let target = self.dir.join(snapshot_name(self.zxid, self.compression));
-        self.disk
-            .rename(&self.path, &target)
-            .at("rename", &self.path)?;
+        let renamed = self
+            .out
+            .take()
+            .map_or(Ok(()), |out| self.publish(out, &target));
+        if let Err(error) = renamed {
+            let _ = self.disk.remove(&self.path);
+            return Err(error);
+        }
         self.disk.sync_dir(&self.dir).at("sync", &self.dir)?;
         Ok(target)
+    }
+
+    fn publish(&self, out: Compressor, target: &Path) -> Result<(), StoreError> {
+        let mut stream = out.finish().at("write", &self.path)?;
+        stream.file.sync_data().at("sync", &self.path)?;
+        self.disk
+            .rename(&self.path, target)
+            .at("rename", &self.path)
     }
 }
 
@@ -331,6 +358,10 @@ impl SnapshotReader {
             trailer.last_zxid = Some(Zxid(self.i64()?));
             self.seal()?;
         }
+        let mut more = [0];
+        if !matches!(self.input.read(&mut more), Ok(0)) {
+            return Err(self.corrupt("data follows behind its end"));
+        }
         Ok(trailer)
     }
 
@@ -358,3 +389,6 @@ impl SnapshotReader {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

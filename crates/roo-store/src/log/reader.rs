@@ -30,7 +30,7 @@ use crate::file_name::{LogFile, list_logs};
 /// Bytes read from the disk at a time.
 const CHUNK: usize = 1 << 20;
 /// What a disk writes whole or not at all.
-const SECTOR: u64 = 512;
+const SECTOR: usize = 512;
 
 /// Records of at most this many bytes are read unless told otherwise: twice the default
 /// `jute.maxbuffer`, as in Apache.
@@ -321,10 +321,11 @@ impl FileReader {
 
     /// Whether a sector of the file that lies wholly in `tail` holds zeros only.
     fn spans_zero_sector(&self, tail: &[u8]) -> bool {
-        let skip = usize::try_from((SECTOR - self.offset % SECTOR) % SECTOR).unwrap_or(0);
+        let sector = SECTOR as u64;
+        let skip = usize::try_from((sector - self.offset % sector) % sector).unwrap_or(0);
         tail.get(skip..).is_some_and(|aligned| {
             aligned
-                .chunks_exact(SECTOR as usize)
+                .chunks_exact(SECTOR)
                 .any(|sector| sector.iter().all(|&b| b == 0))
         })
     }
@@ -528,3 +529,6 @@ impl FileReader {
 fn follows(last: Zxid, zxid: Zxid) -> bool {
     zxid == last || zxid == last.next() || (zxid.epoch() > last.epoch() && zxid.counter() <= 1)
 }
+
+#[cfg(test)]
+mod tests;

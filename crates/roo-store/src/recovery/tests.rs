@@ -79,14 +79,13 @@ fn recovered(disk: &SimDisk) -> Result<i64, StoreError> {
     let root = PathBuf::from("/d");
     let dir = DataDir::open(disk, &root, &root, true)?;
     let mut base = 0;
-    for file in snapshots(disk, &dir.snapshots)?.candidates {
-        let mut reader = SnapshotReader::open(disk, &file)?;
+    if let Some(file) = snapshots(disk, &dir.snapshots)?.candidates.first() {
+        let mut reader = SnapshotReader::open(disk, file)?;
         let mut content = [0; 8];
         reader.read_exact(&mut content)?;
         reader.finish()?;
         base = i64::from_be_bytes(content);
         assert_eq!(base, file.zxid.0);
-        break;
     }
     let mut expected = base;
     let mut check = |zxid: Zxid, found: &[u8]| {
