@@ -90,7 +90,7 @@ pub fn prepare(
             .and_then(|path| p.set_data(path, *data, *version)),
         Request::SetAcl { path, acl, version } => nullable(path, ErrorCode::BAD_ARGUMENTS)
             .and_then(|path| p.set_acl(path, acl.as_deref(), *version)),
-        Request::Multi(ops) => Ok(p.multi(ops)),
+        Request::Multi(ops) => p.multi(ops),
         Request::Reconfig(_) if !rules.reconfig_enabled => Err(ErrorCode::RECONFIG_DISABLED),
         Request::CloseSession => Ok(p.close_session()),
         // A server without an ensemble has nothing to reconfigure; the rest are no writes.
@@ -405,35 +405,35 @@ impl Preparer<'_> {
         })
     }
 
-    /// All or nothing: behind the first refusal every operation is marked as not carried out.
-    fn multi(&mut self, ops: &[MultiOp<'_>]) -> Txn {
+    /// All or nothing: behind the first refusal every operation is marked as not carried out. What
+    /// cannot be understood (and throws in Java) fails the request instead of its operation.
+    fn multi(&mut self, ops: &[MultiOp<'_>]) -> Checked<Txn> {
         let mut failed = false;
-        let txns = ops
-            .iter()
-            .map(|op| {
-                if failed {
-                    return Txn::Error(ErrorCode::RUNTIME_INCONSISTENCY);
-                }
-                let checked = match op {
-                    MultiOp::Create(create) => self.create(create, true),
-                    MultiOp::Delete { path, version } => self.delete(path, *version),
-                    MultiOp::SetData {
-                        path,
-                        data,
-                        version,
-                    } => self.set_data(path, *data, *version),
-                    MultiOp::Check { path, version } => self.check(path, *version),
-                };
-                checked.unwrap_or_else(|code| {
+        let mut txns = Vec::with_capacity(ops.len());
+        for op in ops {
+            if failed {
+                txns.push(Txn::Error(ErrorCode::RUNTIME_INCONSISTENCY));
+                continue;
+            }
+            let checked = match op {
+                MultiOp::Create(create) => self.create(create, true),
+                MultiOp::Delete { path, version } => self.delete(path, *version),
+                MultiOp::SetData { path, data, version } => self.set_data(path, *data, *version),
+                MultiOp::Check { path, version } => self.check(path, *version),
+            };
+            txns.push(match checked {
+                Ok(txn) => txn,
+                Err(ErrorCode::MARSHALLING_ERROR) => return Err(ErrorCode::MARSHALLING_ERROR),
+                Err(code) => {
                     failed = true;
                     Txn::Error(code)
-                })
-            })
-            .collect();
+                }
+            });
+        }
         if failed {
             self.overlay.drop_stage();
         }
-        Txn::Multi(txns)
+        Ok(Txn::Multi(txns))
     }
 
     fn close_session(&mut self) -> Txn {

@@ -148,7 +148,7 @@ fn subject<'p>(path: &'p str, name: &str) -> Option<&'p str> {
 /// Whether a write may go through. Only hard limits refuse, and only when they are enforced.
 ///
 /// # Errors
-/// QUOTA_EXCEEDED; MARSHALLING_ERROR when the limits cannot be read.
+/// QUOTA_EXCEEDED; MARSHALLING_ERROR when the limits or the counts cannot be read.
 pub fn check(state: &State, path: &str, op: QuotaOp) -> Result<(), ErrorCode> {
     if !state.rules.enforce_quota {
         return Ok(());
@@ -173,7 +173,8 @@ pub fn check(state: &State, path: &str, op: QuotaOp) -> Result<(), ErrorCode> {
     let Some(stats) = state.tree.find(&stats_path(prefix)) else {
         return Ok(());
     };
-    let stats = state.tree.data(stats).and_then(Track::parse).unwrap_or_default();
+    let stats = state.tree.data(stats).and_then(Track::parse);
+    let stats = stats.ok_or(ErrorCode::MARSHALLING_ERROR)?;
     let over = |limit: i64, now: i64, more: i64| {
         limit >= 0 && more != 0 && now.saturating_add(more) > limit
     };
