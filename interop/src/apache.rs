@@ -48,12 +48,21 @@ pub fn libraries(dir: &Path, pom: &str) -> Result<PathBuf> {
     }
     fs::write(&pom_file, pom)?;
     let status = Command::new("mvn")
-        .args(["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=lib"])
+        .args([
+            "-q",
+            "-B",
+            "dependency:copy-dependencies",
+            "-DoutputDirectory=lib",
+        ])
         .arg("-DincludeScope=runtime")
         .current_dir(dir)
         .status()
         .context("start mvn: is Maven installed?")?;
-    ensure!(status.success(), "mvn could not fetch the libraries of {}", dir.display());
+    ensure!(
+        status.success(),
+        "mvn could not fetch the libraries of {}",
+        dir.display()
+    );
     fs::write(done, "")?;
     Ok(lib)
 }

@@ -7,14 +7,14 @@
 pub mod generate;
 pub mod render;
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::servers::{Kind, Server, root};
-use crate::wire::{Client, Hello};
+use crate::wire::{Client, Hello, In};
 use generate::{Generator, Step};
 use render::Names;
 
@@ -61,8 +61,14 @@ const CLIENTS: usize = 3;
 /// When a server cannot be started or reached.
 #[allow(clippy::print_stdout)]
 pub fn run(args: &DiffArgs) -> Result<ExitCode> {
-    let seed = args.seed.unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761);
-    let other = if args.self_test { Kind::Apache } else { Kind::Roo };
+    let seed = args
+        .seed
+        .unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761);
+    let other = if args.self_test {
+        Kind::Apache
+    } else {
+        Kind::Roo
+    };
     let chosen: Vec<_> = CONFIGURATIONS
         .iter()
         .filter(|(name, _)| args.only.as_ref().is_none_or(|only| only == name))
@@ -87,7 +93,11 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
         round += 1;
     }
     println!("{} passed, {failed} failed", done - u64::from(failed > 0));
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Two servers and the clients' two halves.
@@ -99,6 +109,8 @@ struct Pair {
     recent: VecDeque<String>,
     /// Steps that a difference shows.
     history: usize,
+    /// zxids that ended a session.
+    closings: HashSet<i64>,
 }
 
 impl Pair {
@@ -111,7 +123,9 @@ impl Pair {
             let _ = std::fs::remove_file(dir.with_extension("log"));
             servers.push(Server::start(kind, &dir, lines)?);
         }
-        let [a, b] = <[Server; 2]>::try_from(servers).ok().context("two servers")?;
+        let [a, b] = <[Server; 2]>::try_from(servers)
+            .ok()
+            .context("two servers")?;
         let mut pair = Self {
             servers: [a, b],
             clients: Vec::new(),
@@ -119,6 +133,7 @@ impl Pair {
             xid: 0,
             recent: VecDeque::new(),
             history,
+            closings: HashSet::new(),
         };
         for _ in 0..CLIENTS {
             let client = pair.open(&Hello::default(), &Hello::default())?;
@@ -154,6 +169,7 @@ impl Pair {
                     return Ok(Some(format!("{error:#}\n{}", self.history())));
                 }
             };
+            let (left, right) = (self.settle(left), self.settle(right));
             if left != right {
                 return Ok(Some(format!(
                     "{}\nApache:\n  {}\nother:\n  {}",
@@ -166,15 +182,36 @@ impl Pair {
         Ok(None)
     }
 
+    /// The ephemerals of a session that ends are deleted in no particular order: events of such a
+    /// transaction are sorted.
+    fn settle(&self, answers: Vec<String>) -> Vec<String> {
+        let closing = |text: &String| {
+            let (_, rest) = text.split_once("event zxid ")?;
+            let zxid = rest.split(' ').next()?.parse().ok()?;
+            self.closings.contains(&zxid).then_some(zxid)
+        };
+        let mut answers = answers;
+        for run in answers.chunk_by_mut(|a, b| closing(a).is_some() && closing(a) == closing(b)) {
+            run.sort();
+        }
+        answers
+    }
+
     fn history(&self) -> String {
         self.recent.iter().cloned().collect::<Vec<_>>().join("\n")
     }
 
-    fn step(&mut self, step: &Step, generator: &mut Generator) -> Result<(Vec<String>, Vec<String>)> {
+    fn step(
+        &mut self,
+        step: &Step,
+        generator: &mut Generator,
+    ) -> Result<(Vec<String>, Vec<String>)> {
         match step {
-            Step::Requests { client, requests, ends } => {
-                self.requests(*client, requests, *ends, generator)
-            }
+            Step::Requests {
+                client,
+                requests,
+                ends,
+            } => self.requests(*client, requests, *ends, generator),
             Step::Reopen { client, how } => self.reopen(*client, *how),
         }
     }
@@ -204,6 +241,9 @@ impl Pair {
                 for frame in half.receive_until(awaited)? {
                     if side == 0 {
                         generator.learn(*op, &frame);
+                    }
+                    if *op == CLOSE_SESSION {
+                        self.closings.insert(zxid_of(&frame));
                     }
                     answers[side].push(render::frame(&frame, &ops, &self.names[side]));
                 }
@@ -235,10 +275,18 @@ impl Pair {
     }
 
     /// Ends a client's connection and opens another, with or without its session.
-    fn reopen(&mut self, client: usize, how: generate::Reopen) -> Result<(Vec<String>, Vec<String>)> {
+    fn reopen(
+        &mut self,
+        client: usize,
+        how: generate::Reopen,
+    ) -> Result<(Vec<String>, Vec<String>)> {
         use generate::Reopen;
         let hello = |half: &Client| {
-            let mut hello = Hello { session: half.session, password: half.password.clone(), ..Hello::default() };
+            let mut hello = Hello {
+                session: half.session,
+                password: half.password.clone(),
+                ..Hello::default()
+            };
             match how {
                 Reopen::Resume => {}
                 Reopen::OldClient => hello.with_read_only = false,
@@ -260,7 +308,10 @@ impl Pair {
             let new = &fresh[side];
             // The older connection is closed by whoever takes its session.
             let old_frames = match how {
-                Reopen::Resume | Reopen::OldClient | Reopen::WrongPassword | Reopen::ShortPassword => {
+                Reopen::Resume
+                | Reopen::OldClient
+                | Reopen::WrongPassword
+                | Reopen::ShortPassword => {
                     self.clients[client][side].receive_until(i32::MIN)?.len()
                 }
                 Reopen::Ahead | Reopen::Fresh | Reopen::Unknown => 0,
@@ -277,8 +328,10 @@ impl Pair {
             if how == Reopen::Fresh {
                 // The older session is ended, or its ephemerals would stay for a while.
                 for half in &mut self.clients[client] {
-                    half.send(1, -11, &[])?;
-                    half.receive_until(1)?;
+                    half.send(1, CLOSE_SESSION, &[])?;
+                    let frames = half.receive_until(1)?;
+                    self.closings
+                        .extend(frames.last().map(|frame| zxid_of(frame)));
                 }
             }
             self.clients[client] = fresh;
@@ -294,4 +347,11 @@ impl Pair {
         let right = texts.pop().unwrap_or_default();
         Ok((texts.pop().unwrap_or_default(), right))
     }
+}
+
+const CLOSE_SESSION: i32 = -11;
+
+/// The zxid of a reply or event.
+fn zxid_of(frame: &[u8]) -> i64 {
+    In(frame.get(4..).unwrap_or_default()).long().unwrap_or(-1)
 }

@@ -2,7 +2,9 @@
 
 pub mod apache;
 pub mod bench;
+pub mod clients;
 pub mod diff;
 pub mod exchange;
+pub mod proxy;
 pub mod servers;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{bench, diff, exchange};
+use interop::{bench, clients, diff, exchange};
 
 #[derive(Debug, Parser)]
 #[command(name = "interop")]
@@ -18,6 +18,8 @@ struct Arguments {
 enum Command {
     /// RooKeeper beside Apache ZooKeeper and a null server.
     Bench(bench::BenchArgs),
+    /// Real clients from their registries, each with a program of ours.
+    Clients(clients::ClientsArgs),
     /// Random operations against both servers, every answer compared.
     Diff(diff::DiffArgs),
     /// One data directory, opened by both servers in turn.
@@ -28,6 +30,7 @@ fn main() -> ExitCode {
     let run = || -> Result<ExitCode> {
         match Arguments::parse().command {
             Command::Bench(arguments) => bench::run(&arguments),
+            Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),
             Command::Exchange(arguments) => exchange::run(&arguments),
         }

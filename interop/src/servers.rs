@@ -87,7 +87,8 @@ impl Server {
                 for line in lines.iter().filter(|line| line.starts_with("znode.")) {
                     java.arg(format!("-D{line}"));
                 }
-                java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain").arg(&base);
+                java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+                    .arg(&base);
                 java
             }
             Kind::Roo => {
@@ -103,7 +104,12 @@ impl Server {
             .spawn()
             .with_context(|| format!("start {kind:?}"))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Self { kind, address, log, child };
+        let mut server = Self {
+            kind,
+            address,
+            log,
+            child,
+        };
         server.await_service()?;
         Ok(server)
     }
@@ -114,7 +120,10 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{:?} ended with {status}:\n{}", self.kind, self.output());
             }
-            if self.word("srvr").is_ok_and(|answer| answer.contains("Mode: ")) {
+            if self
+                .word("srvr")
+                .is_ok_and(|answer| answer.contains("Mode: "))
+            {
                 return Ok(());
             }
             pause(Duration::from_millis(20));
@@ -162,7 +171,9 @@ impl Server {
     /// # Errors
     /// When it cannot be asked.
     pub fn stop(mut self) -> Result<()> {
-        Command::new("kill").arg(self.child.id().to_string()).status()?;
+        Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
         self.child.wait()?;
         Ok(())
     }

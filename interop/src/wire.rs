@@ -100,7 +100,11 @@ impl<'a> In<'a> {
     /// At the end.
     pub fn buffer(&mut self) -> Result<Option<&'a [u8]>> {
         let n = self.int()?;
-        if n < 0 { Ok(None) } else { self.take(usize::try_from(n)?).map(Some) }
+        if n < 0 {
+            Ok(None)
+        } else {
+            self.take(usize::try_from(n)?).map(Some)
+        }
     }
 
     /// A string.
@@ -108,7 +112,9 @@ impl<'a> In<'a> {
     /// # Errors
     /// At the end.
     pub fn text(&mut self) -> Result<String> {
-        Ok(self.buffer()?.map_or("null".into(), |b| String::from_utf8_lossy(b).into_owned()))
+        Ok(self
+            .buffer()?
+            .map_or("null".into(), |b| String::from_utf8_lossy(b).into_owned()))
     }
 }
 
@@ -145,7 +151,13 @@ pub struct Hello {
 
 impl Default for Hello {
     fn default() -> Self {
-        Self { last_zxid: 0, timeout: 30_000, session: 0, password: vec![0; 16], with_read_only: true }
+        Self {
+            last_zxid: 0,
+            timeout: 30_000,
+            session: 0,
+            password: vec![0; 16],
+            with_read_only: true,
+        }
     }
 }
 
@@ -170,8 +182,14 @@ impl Client {
         if hello.with_read_only {
             out = out.flag(false);
         }
-        let mut client =
-            Self { stream, session: 0, password: Vec::new(), timeout: 0, response_size: 0, closed: false };
+        let mut client = Self {
+            stream,
+            session: 0,
+            password: Vec::new(),
+            timeout: 0,
+            response_size: 0,
+            closed: false,
+        };
         client.send_frame(&out.0)?;
         if let Some(frame) = client.receive()? {
             let mut r = In(&frame);

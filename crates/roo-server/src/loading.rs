@@ -123,6 +123,7 @@ pub fn load(
                     );
                     return Err(error);
                 }
+                refuse_lost_end(&found.unfinished, last)?;
                 return Ok(Loaded {
                     snapshot: Some(file.zxid),
                     ..loaded
@@ -150,6 +151,22 @@ pub fn load(
     }
     let state = State::new(settings.rules, settings.hash_seed);
     replay(disk, dir, settings, state, Zxid::ZERO)
+}
+
+/// A snapshot is only begun of transactions that the log holds: one that is cut short is harmless
+/// if the log goes as far, and a sign that the log has lost its end if it does not.
+fn refuse_lost_end(unfinished: &[SnapshotFile], last: Zxid) -> Result<(), StoreError> {
+    let lost =
+        |file: &&SnapshotFile| !file.temporary && file.zxid.counter() > 0 && file.zxid > last;
+    match unfinished.iter().find(lost) {
+        None => Ok(()),
+        Some(file) => Err(StoreError::Corrupt {
+            file: file.path.clone(),
+            offset: file.len,
+            what: format!("it is cut short, and the log ends before it, at {last}"),
+            advice: "changes are missing: restore the log or the directory from a backup".into(),
+        }),
+    }
 }
 
 fn replay(

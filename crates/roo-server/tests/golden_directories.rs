@@ -181,3 +181,15 @@ fn a_log_that_ends_before_a_damaged_snapshot_is_refused() {
     let error = open(copy.path()).unwrap_err().to_string();
     assert!(error.contains("snapshot.52"), "{error}");
 }
+
+#[test]
+fn a_log_that_ends_before_a_snapshot_cut_short_is_refused() {
+    let copy = copy("unfinished-snapshots");
+    let version = copy.path().join("version-2");
+    fs::rename(version.join("snapshot.50"), version.join("snapshot.70")).unwrap();
+    let error = open(copy.path()).unwrap_err().to_string();
+    assert!(
+        error.contains("snapshot.70") && error.contains("cut short"),
+        "{error}"
+    );
+}

@@ -203,7 +203,7 @@ impl Preparer<'_> {
             4 => Making::Container,
             _ => return Err(ErrorCode::BAD_ARGUMENTS),
         };
-        // Compat: a createTTL of another mode with a negative ttl kills a Java server.
+        // Compat: C-04 a createTTL of another mode with a negative ttl kills a Java server.
         let is_ttl = matches!(making, Making::Ttl(_));
         if create.op == op_code::CREATE_TTL && !is_ttl && !in_multi {
             return Err(ErrorCode::BAD_ARGUMENTS);
@@ -418,7 +418,11 @@ impl Preparer<'_> {
             let checked = match op {
                 MultiOp::Create(create) => self.create(create, true),
                 MultiOp::Delete { path, version } => self.delete(path, *version),
-                MultiOp::SetData { path, data, version } => self.set_data(path, *data, *version),
+                MultiOp::SetData {
+                    path,
+                    data,
+                    version,
+                } => self.set_data(path, *data, *version),
                 MultiOp::Check { path, version } => self.check(path, *version),
             };
             txns.push(match checked {

@@ -213,7 +213,7 @@ impl State {
         let Some(node) = self.tree.find(&stats) else {
             return;
         };
-        // Compat: counts that cannot be read begin again at nothing; a Java server dies of them.
+        // Compat: C-05 counts that cannot be read begin again at nothing; a Java server dies of them.
         let mut track = self
             .tree
             .data(node)

@@ -77,7 +77,7 @@ fn parse_zxid(text: &str) -> Option<Zxid> {
     Some(Zxid(zxid))
 }
 
-// Compat: Apache also reads `log.<zxid>.<anything>` as a log, so a copy beside the original (its
+// Compat: C-07 Apache also reads `log.<zxid>.<anything>` as a log, so a copy beside the original (its
 // own repair tool leaves `log.<zxid>.fixed`) would be replayed too. Such names are ignored here.
 fn parse_log_name(name: &str) -> Option<Zxid> {
     parse_zxid(name.strip_prefix("log.")?)

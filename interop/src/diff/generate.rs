@@ -19,7 +19,11 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Reopen { client, how } => write!(f, "client {client} comes back: {how:?}"),
-            Self::Requests { client, requests, ends: _ } => {
+            Self::Requests {
+                client,
+                requests,
+                ends: _,
+            } => {
                 write!(f, "client {client}:")?;
                 for (op, body) in requests {
                     write!(f, " op {op} \"{}\"", body.escape_ascii())?;
@@ -36,8 +40,15 @@ impl std::fmt::Display for Step {
 pub enum Step {
     /// Requests of one client, sent at once.
     /// `ends`: the server must close the connection.
-    Requests { client: usize, requests: Vec<(i32, Vec<u8>)>, ends: bool },
-    Reopen { client: usize, how: Reopen },
+    Requests {
+        client: usize,
+        requests: Vec<(i32, Vec<u8>)>,
+        ends: bool,
+    },
+    Reopen {
+        client: usize,
+        how: Reopen,
+    },
 }
 
 /// See the module.
@@ -51,9 +62,29 @@ pub struct Generator {
 
 const NAMES: &[&str] = &["a", "b", "c", "d"];
 const ODD_PATHS: &[&str] = &[
-    "", "/", "//", "abc", "/a/", "/a//b", "/./a", "/a/..", "/a/.", "/a\u{1}", "/\u{7f}", "/a\u{0}b",
-    "/zookeeper", "/zookeeper/quota", "/zookeeper/config", "/zookeeper/x", "/\u{e9}", "/.a",
-    "/a b", "/\u{e000}", "/\u{fffd}", "/\u{1f600}", "/zookeeper/config/x",
+    "",
+    "/",
+    "//",
+    "abc",
+    "/a/",
+    "/a//b",
+    "/./a",
+    "/a/..",
+    "/a/.",
+    "/a\u{1}",
+    "/\u{7f}",
+    "/a\u{0}b",
+    "/zookeeper",
+    "/zookeeper/quota",
+    "/zookeeper/config",
+    "/zookeeper/x",
+    "/\u{e9}",
+    "/.a",
+    "/a b",
+    "/\u{e000}",
+    "/\u{fffd}",
+    "/\u{1f600}",
+    "/zookeeper/config/x",
 ];
 
 impl Generator {
@@ -113,12 +144,18 @@ impl Generator {
             return self.made[at].clone();
         }
         let depth = self.pick(&[1, 1, 1, 2, 2, 3]);
-        (0..depth).map(|_| format!("/{}", self.pick(NAMES))).collect()
+        (0..depth)
+            .map(|_| format!("/{}", self.pick(NAMES)))
+            .collect()
     }
 
     /// A path that is no quota's, for requests that are changed at random.
     fn text(&mut self, path: &str) -> Out {
-        if self.one_in(120) { Out::default().int(-1) } else { Out::default().text(path) }
+        if self.one_in(120) {
+            Out::default().int(-1)
+        } else {
+            Out::default().text(path)
+        }
     }
 
     fn data(&mut self) -> Option<Vec<u8>> {
@@ -147,7 +184,11 @@ impl Generator {
             &[(15, "world", "anyone"), (15, "world", "anyone")],
             &[(16, "ip", "127.0.0.0/8"), (3, "world", "anyone")],
             &[(31, "ip", "10.0.0.1/33")],
-            &[(31, "ip", "::1"), (4, "world", "anyone"), (8, "digest", "u:x")],
+            &[
+                (31, "ip", "::1"),
+                (4, "world", "anyone"),
+                (8, "digest", "u:x"),
+            ],
             &[(31, "digest", "nocolon")],
             &[(31, "world", "somebody")],
             &[(31, "super", "")],
@@ -173,13 +214,25 @@ impl Generator {
 
     fn create_body(&mut self, op: i32) -> Vec<u8> {
         let path = self.path();
-        let flags = if self.one_in(25) { self.pick(&[-1, 7, 9]) } else { self.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6]) };
+        let flags = if self.one_in(25) {
+            self.pick(&[-1, 7, 9])
+        } else {
+            self.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6])
+        };
         let data = self.data();
-        let body = self.text(&path).buffer(data.as_deref()).raw(&self.acl().0).int(flags);
+        let body = self
+            .text(&path)
+            .buffer(data.as_deref())
+            .raw(&self.acl().0)
+            .int(flags);
         if op == 21 {
             // A negative ttl of another mode would end the genuine server.
             let ttl = self.pick(&[1_000_000, 99_999_999, 0, 0xFF_FFFF_FFFF, 0x100_0000_0000]);
-            let ttl = if matches!(flags, 5 | 6) && self.one_in(6) { -1 } else { ttl };
+            let ttl = if matches!(flags, 5 | 6) && self.one_in(6) {
+                -1
+            } else {
+                ttl
+            };
             return body.long(ttl).0;
         }
         body.0
@@ -188,7 +241,11 @@ impl Generator {
     fn multi(&mut self) -> Vec<u8> {
         let mut out = Out::default();
         for _ in 0..self.below(5) {
-            let op = if self.one_in(20) { self.pick(&[7, 3, 14, 4, 99]) } else { self.pick(&[1, 15, 19, 21, 2, 2, 5, 5, 13, 13]) };
+            let op = if self.one_in(20) {
+                self.pick(&[7, 3, 14, 4, 99])
+            } else {
+                self.pick(&[1, 15, 19, 21, 2, 2, 5, 5, 13, 13])
+            };
             out = out.int(op).flag(false).int(-1);
             let path = self.path();
             out = match op {
@@ -202,7 +259,9 @@ impl Generator {
                 }
                 5 => {
                     let (data, version) = (self.data(), self.version());
-                    out.raw(&self.text(&path).0).buffer(data.as_deref()).int(version)
+                    out.raw(&self.text(&path).0)
+                        .buffer(data.as_deref())
+                        .int(version)
                 }
                 _ => out.text(&path).flag(false),
             };
@@ -213,10 +272,18 @@ impl Generator {
     fn multi_read(&mut self) -> Vec<u8> {
         let mut out = Out::default();
         for _ in 0..self.below(4) {
-            let op = if self.one_in(25) { self.pick(&[2, 3, 13]) } else { self.pick(&[4, 8]) };
+            let op = if self.one_in(25) {
+                self.pick(&[2, 3, 13])
+            } else {
+                self.pick(&[4, 8])
+            };
             let path = self.path();
             out = out.int(op).flag(false).int(-1).raw(&self.text(&path).0);
-            out = if matches!(op, 2 | 13) { out.int(-1) } else { out.flag(true) };
+            out = if matches!(op, 2 | 13) {
+                out.int(-1)
+            } else {
+                out.flag(true)
+            };
         }
         out.int(-1).flag(true).int(-1).0
     }
@@ -254,14 +321,30 @@ impl Generator {
         let path = format!("/zookeeper/quota/{name}");
         let open = Out::default().int(1).int(31).text("world").text("anyone");
         let create = |path: &str, data: &str| {
-            (1, Out::default().text(path).text(data).raw(&open.0).int(0).0)
+            (
+                1,
+                Out::default().text(path).text(data).raw(&open.0).int(0).0,
+            )
         };
         match self.below(6) {
             0 => create(&path, ""),
             1 | 2 => create(&format!("{path}/zookeeper_limits"), limits),
             3 => create(&format!("{path}/zookeeper_stats"), "count=0,bytes=0"),
-            4 => (5, Out::default().text(&format!("{path}/zookeeper_limits")).text(limits).int(-1).0),
-            _ => (4, Out::default().text(&format!("{path}/zookeeper_stats")).flag(false).0),
+            4 => (
+                5,
+                Out::default()
+                    .text(&format!("{path}/zookeeper_limits"))
+                    .text(limits)
+                    .int(-1)
+                    .0,
+            ),
+            _ => (
+                4,
+                Out::default()
+                    .text(&format!("{path}/zookeeper_stats"))
+                    .flag(false)
+                    .0,
+            ),
         }
     }
 
@@ -270,8 +353,8 @@ impl Generator {
             return self.quota_request();
         }
         let op = self.pick(&[
-            1, 1, 1, 1, 1, 15, 15, 19, 21, 2, 2, 2, 2, 5, 5, 5, 7, 7, 3, 3, 4, 4, 6, 8, 12, 12, 104, 103, 9, 11,
-            14, 14, 14, 22, 101, 105, 106, 106, 18, 17, 107, 16, 20, 100, 100,
+            1, 1, 1, 1, 1, 15, 15, 19, 21, 2, 2, 2, 2, 5, 5, 5, 7, 7, 3, 3, 4, 4, 6, 8, 12, 12,
+            104, 103, 9, 11, 14, 14, 14, 22, 101, 105, 106, 106, 18, 17, 107, 16, 20, 100, 100,
         ]);
         let path = self.path();
         let body = match op {
@@ -305,10 +388,22 @@ impl Generator {
                 let kind = self.pick(&[1, 2, 3, 4, 5, 6]);
                 self.text(&path).int(kind).0
             }
-            16 => Out::default().int(-1).int(-1).text("server.1=x:1:2").long(-1).0,
+            16 => {
+                Out::default()
+                    .int(-1)
+                    .int(-1)
+                    .text("server.1=x:1:2")
+                    .long(-1)
+                    .0
+            }
             100 => {
-                let (scheme, data) =
-                    self.pick(&[("digest", "u:p"), ("digest", "v:q"), ("ip", ""), ("digest", "super:test"), ("digest", "nouser")]);
+                let (scheme, data) = self.pick(&[
+                    ("digest", "u:p"),
+                    ("digest", "v:q"),
+                    ("ip", ""),
+                    ("digest", "super:test"),
+                    ("digest", "nouser"),
+                ]);
                 Out::default().int(0).text(scheme).text(data).0
             }
             _ => Vec::new(),
@@ -320,7 +415,11 @@ impl Generator {
     fn spoil(&mut self, body: &mut Vec<u8>) {
         match self.below(3) {
             0 => body.truncate(self.below(body.len().max(1))),
-            1 if body.len() >= 4 => body[..4].copy_from_slice(&self.pick(&[-2i32, i32::MIN, i32::MAX, 70_000]).to_be_bytes()),
+            1 if body.len() >= 4 => body[..4].copy_from_slice(
+                &self
+                    .pick(&[-2i32, i32::MIN, i32::MAX, 70_000])
+                    .to_be_bytes(),
+            ),
             _ => body.extend_from_slice(b"and more"),
         }
     }
@@ -342,15 +441,30 @@ impl Generator {
         }
         if self.one_in(150) {
             // These end the connection.
-            let ending = self.pick(&[(-11, ""), (99, ""), (0, ""), (13, ""), (100, "bad"), (102, "")]);
+            let ending = self.pick(&[
+                (-11, ""),
+                (99, ""),
+                (0, ""),
+                (13, ""),
+                (100, "bad"),
+                (102, ""),
+            ]);
             let body = if ending.0 == 100 {
                 Out::default().int(0).text("nobody").text("x").0
             } else {
                 Vec::new()
             };
-            return Step::Requests { client, requests: vec![(ending.0, body)], ends: true };
+            return Step::Requests {
+                client,
+                requests: vec![(ending.0, body)],
+                ends: true,
+            };
         }
-        let count = if self.one_in(10) { 2 + self.below(6) } else { 1 };
+        let count = if self.one_in(10) {
+            2 + self.below(6)
+        } else {
+            1
+        };
         let mut requests = Vec::new();
         for _ in 0..count {
             let (op, mut body) = self.request();
@@ -366,6 +480,10 @@ impl Generator {
             }
             requests.push((op, body));
         }
-        Step::Requests { client, requests, ends: false }
+        Step::Requests {
+            client,
+            requests,
+            ends: false,
+        }
     }
 }

@@ -24,7 +24,10 @@ impl Names {
     pub fn of(&self, session: i64) -> String {
         match session {
             0 => "0".into(),
-            id => self.0.get(&id).map_or_else(|| format!("unknown {id:#x}"), |n| format!("S{n}")),
+            id => self
+                .0
+                .get(&id)
+                .map_or_else(|| format!("unknown {id:#x}"), |n| format!("S{n}")),
         }
     }
 }
@@ -41,17 +44,32 @@ pub fn frame(bytes: &[u8], ops: &[(i32, i32)], names: &Names) -> String {
     };
     let body = bytes.get(16..).unwrap_or_default();
     if xid == -1 && body.len() >= 12 && !ops.iter().any(|(known, _)| *known == -1) {
-        return format!("event zxid {zxid} err {err} {}", event(body).unwrap_or_else(|e| e.to_string()));
+        return format!(
+            "event zxid {zxid} err {err} {}",
+            event(body).unwrap_or_else(|e| e.to_string())
+        );
     }
-    let op = ops.iter().find(|(known, _)| *known == xid).map_or(0, |(_, op)| *op);
-    let text = if body.is_empty() { Ok(String::new()) } else { body_text(op, body, names) };
+    let op = ops
+        .iter()
+        .find(|(known, _)| *known == xid)
+        .map_or(0, |(_, op)| *op);
+    let text = if body.is_empty() {
+        Ok(String::new())
+    } else {
+        body_text(op, body, names)
+    };
     let text = text.unwrap_or_else(|error| format!("undecodable ({error}) {body:?}"));
     format!("xid {xid} zxid {zxid} err {err} {text}")
 }
 
 fn event(body: &[u8]) -> Result<String> {
     let mut r = In(body);
-    Ok(format!("type {} state {} path {}", r.int()?, r.int()?, r.text()?))
+    Ok(format!(
+        "type {} state {} path {}",
+        r.int()?,
+        r.int()?,
+        r.text()?
+    ))
 }
 
 fn stat(r: &mut In<'_>, names: &Names) -> Result<String> {
@@ -112,7 +130,11 @@ fn body_text(op: i32, body: &[u8], names: &Names) -> Result<String> {
         _ => format!("{:?}", r.0),
     };
     let known = matches!(op, 1..=9 | 12 | 14 | 15 | 19 | 21 | 22 | 102..=107);
-    Ok(if known && !r.0.is_empty() { format!("{text} and {:?}", r.0) } else { text })
+    Ok(if known && !r.0.is_empty() {
+        format!("{text} and {:?}", r.0)
+    } else {
+        text
+    })
 }
 
 fn multi(r: &mut In<'_>, names: &Names) -> Result<String> {

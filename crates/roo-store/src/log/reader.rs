@@ -158,7 +158,7 @@ impl FileReader {
         Ok(reader)
     }
 
-    /// Compat: a server that stops while it creates a log leaves a part of the header; nothing in
+    /// Compat: C-06 a server that stops while it creates a log leaves a part of the header; nothing in
     /// such a file was ever acknowledged. Apache refuses to start from it.
     fn is_cut_header(&mut self) -> Result<bool, StoreError> {
         let len = usize::try_from(self.len).unwrap_or(usize::MAX);
@@ -467,7 +467,7 @@ impl LogReader {
     fn open(&mut self, file: &LogFile) -> Result<FileReader, StoreError> {
         let reader = FileReader::open(self.disk.as_ref(), &file.path, self.max_payload)?;
         if reader.ending() == Some(&Ending::Blank) {
-            // Compat: a newest file of zeros only, as a power failure leaves it, is ignored like
+            // Compat: C-06 a newest file of zeros only, as a power failure leaves it, is ignored like
             // one of no bytes; Apache ends with an error about its magic number.
             if !self.files.is_empty() {
                 return Err(reader.bad_header());

@@ -1,0 +1,160 @@
+//! How each client and the program around it are fetched and built.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::apache;
+
+/// One client: where its program comes from.
+pub(super) struct Program {
+    /// Its name, also of its directory in `interop/clients`.
+    pub(super) client: &'static str,
+    /// Fetches and builds from its source directory into a working directory.
+    pub(super) prepare: fn(&Path, &Path) -> Result<Command>,
+}
+
+/// All clients.
+pub(super) const PROGRAMS: &[Program] = &[
+    Program {
+        client: "java",
+        prepare: java,
+    },
+    Program {
+        client: "curator",
+        prepare: curator,
+    },
+    Program {
+        client: "kazoo",
+        prepare: kazoo,
+    },
+    Program {
+        client: "c",
+        prepare: c,
+    },
+    Program {
+        client: "go",
+        prepare: go,
+    },
+    Program {
+        client: "node",
+        prepare: node,
+    },
+    Program {
+        client: "rust",
+        prepare: rust,
+    },
+];
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {:?}: is it installed?", command.get_program()))?;
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
+fn compile_java(source: &Path, work: &Path, class_path: &OsString) -> Result<Command> {
+    let classes = work.join("classes");
+    run(Command::new("javac")
+        .arg("-cp")
+        .arg(class_path)
+        .arg("-d")
+        .arg(&classes)
+        .arg(source.join("Main.java")))?;
+    let mut all = OsString::from(classes);
+    all.push(":");
+    all.push(class_path);
+    let mut command = Command::new("java");
+    command.arg("-cp").arg(all).arg("Main");
+    Ok(command)
+}
+
+fn java(source: &Path, work: &Path) -> Result<Command> {
+    compile_java(source, work, &apache::class_path()?)
+}
+
+fn curator(source: &Path, work: &Path) -> Result<Command> {
+    let pom = fs::read_to_string(source.join("pom.xml"))?;
+    let mut class_path = OsString::from(apache::libraries(&work.join("maven"), &pom)?.join("*"));
+    class_path.push(":");
+    class_path.push(source);
+    compile_java(source, work, &class_path)
+}
+
+fn kazoo(source: &Path, work: &Path) -> Result<Command> {
+    let venv = work.join("venv");
+    if !venv.join("bin/pip").exists() {
+        run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    }
+    run(Command::new(venv.join("bin/pip"))
+        .args(["install", "--quiet", "--requirement"])
+        .arg(source.join("requirements.txt")))?;
+    let mut command = Command::new(venv.join("bin/python3"));
+    command.arg(source.join("main.py"));
+    Ok(command)
+}
+
+fn c(source: &Path, work: &Path) -> Result<Command> {
+    let program = work.join("program");
+    run(Command::new("cc")
+        .args([
+            "-std=gnu11",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-DTHREADED",
+            "-o",
+        ])
+        .arg(&program)
+        .arg(source.join("main.c"))
+        .args(["-lzookeeper_mt", "-lpthread"]))?;
+    Ok(Command::new(program))
+}
+
+fn go(source: &Path, work: &Path) -> Result<Command> {
+    let program = work.join("program");
+    run(Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(".")
+        .current_dir(source))?;
+    Ok(Command::new(program))
+}
+
+fn node(source: &Path, work: &Path) -> Result<Command> {
+    for file in ["package.json", "main.js"] {
+        fs::copy(source.join(file), work.join(file))?;
+    }
+    run(Command::new("npm")
+        .args([
+            "install",
+            "--no-package-lock",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ])
+        .current_dir(work))?;
+    let mut command = Command::new("node");
+    command.arg(work.join("main.js"));
+    Ok(command)
+}
+
+fn rust(source: &Path, work: &Path) -> Result<Command> {
+    let target: PathBuf = work.join("target");
+    run(Command::new("cargo")
+        .args(["build", "--quiet", "--locked", "--manifest-path"])
+        .arg(source.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target))?;
+    Ok(Command::new(target.join("debug/rust-client")))
+}
