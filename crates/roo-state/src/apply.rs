@@ -14,7 +14,7 @@ use roo_proto::stat::StatPersisted;
 use roo_proto::txn::{CreateTxn, Txn, TxnHeader};
 
 use crate::state::{Applied, Change, Outcome, State};
-use crate::tree::{CONTAINER_OWNER, NewNode, NodeId, ROOT, ttl_owner};
+use crate::tree::{CONTAINER_OWNER, MAX_NAME, NewNode, NodeId, ROOT, ttl_owner};
 
 type Changed = Result<WriteResult, ErrorCode>;
 
@@ -138,8 +138,12 @@ impl State {
             acl,
             parent_cversion,
         } = txn;
-        let (parent_path, _) = path::split(&path).ok_or(ErrorCode::NO_NODE)?;
+        let (parent_path, name) = path::split(&path).ok_or(ErrorCode::NO_NODE)?;
         let parent = self.tree.find(parent_path).ok_or(ErrorCode::NO_NODE)?;
+        if name.len() > MAX_NAME || (name.is_empty() && path != "/") {
+            // No server writes this; a snapshot could not hold it.
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
         if let Some(node) = self.tree.find(&path) {
             self.tree.set_acl(node, &acl);
             if op == op_code::CREATE {
@@ -239,8 +243,7 @@ impl State {
         let length =
             |data: Option<&[u8]>| i64::try_from(data.map_or(0, <[u8]>::len)).unwrap_or(i64::MAX);
         let grown = length(data) - length(self.tree.data(node));
-        self.tree.set_data(node, &path, data);
-        self.tree.change_stat(node, |stat| {
+        self.tree.write(node, &path, data, |stat| {
             stat.version = version;
             stat.mtime = header.time;
             stat.mzxid = header.zxid.0;

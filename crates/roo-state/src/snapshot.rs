@@ -14,6 +14,7 @@ use core::fmt;
 
 use hashbrown::HashMap;
 use roo_proto::acl::{self, Acl};
+use roo_proto::frame;
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::jute::{self, DecodeError, Reader};
 use roo_proto::path;
@@ -21,7 +22,7 @@ use roo_proto::stat::StatPersisted;
 
 use crate::acl_table::{AclId, OPEN_KEY};
 use crate::state::{Rules, State};
-use crate::tree::{NewNode, NodeId, ROOT, Tree};
+use crate::tree::{MAX_NAME, NewNode, NodeId, ROOT, Tree};
 
 /// What stands behind the last node.
 const END: &str = "/";
@@ -89,11 +90,12 @@ impl SnapshotCursor {
 }
 
 fn put_node(tree: &Tree, id: NodeId, out: &mut Vec<u8>) {
-    if id == ROOT {
-        jute::put_string(out, "");
-    } else {
-        jute::put_string(out, &tree.path_of(id));
+    let mark = frame::begin(out);
+    // Files know the root by an empty path.
+    if id != ROOT {
+        tree.put_path(id, out);
     }
+    frame::end(out, mark);
     jute::put_buffer(out, tree.data(id));
     jute::put_i64(out, tree.acls.key(tree.acl_id(id)));
     tree.persisted(id).encode(out);
@@ -296,6 +298,7 @@ pub fn load(source: &mut dyn Source, rules: Rules, hash_seed: u64) -> Result<Sta
         state.sessions.insert(session, timeout_ms);
     }
     let mut acls = load_acls(&mut input, &mut state)?;
+    let mut last_parent = None;
     loop {
         input.record.clear();
         input.pull_buffer()?;
@@ -306,7 +309,7 @@ pub fn load(source: &mut dyn Source, rules: Rules, hash_seed: u64) -> Result<Sta
         input.record.clear();
         input.pull_buffer()?;
         input.pull(68)?;
-        load_node(&input, &mut state, &mut acls, &path)?;
+        load_node(&input, &mut state, &mut acls, &mut last_parent, &path)?;
     }
 }
 
@@ -325,7 +328,10 @@ fn load_acls(input: &mut Input<'_>, state: &mut State) -> Result<KeyedAcls, Load
             input.pull_buffer()?;
         }
         let (key, list) = input.decode(|r| Ok((r.i64()?, acl::decode_list(r)?)))?;
-        acls.insert(key, state.tree.acls.insert(list.into(), key));
+        // The open list has its key without standing in the map.
+        if key != OPEN_KEY {
+            acls.insert(key, state.tree.acls.insert(list.into(), key));
+        }
     }
     Ok(acls)
 }
@@ -334,6 +340,7 @@ fn load_node(
     input: &Input<'_>,
     state: &mut State,
     acls: &mut KeyedAcls,
+    last_parent: &mut Option<(String, NodeId)>,
     path: &str,
 ) -> Result<(), LoadError> {
     let mut r = Reader::new(&input.record);
@@ -345,34 +352,43 @@ fn load_node(
         let nobody: Arc<[Acl]> = [Acl::new(0, "world", "anyone")].into();
         state.tree.acls.insert(nobody, key)
     });
+    state.tree.acls.retain(acl);
+    let new = NewNode {
+        path,
+        data,
+        acl,
+        stat,
+    };
     if path.is_empty() {
-        state.tree.set_data(ROOT, "/", data);
-        state.tree.change_stat(ROOT, |root| *root = stat);
-        state.tree.replace_acl(ROOT, acl);
+        state.tree.overwrite(ROOT, &new);
         return Ok(());
     }
-    let Some((parent_path, _)) = path::split(path).filter(|_| path::is_loadable(path)) else {
+    let Some((parent_path, name)) = path::split(path).filter(|_| path::is_loadable(path)) else {
         return Err(input.malformed("a path that is no path"));
     };
-    let Some(parent) = state.tree.find(parent_path) else {
-        return Err(LoadError::Malformed {
-            offset: input.offset,
-            what: alloc::format!("node {path} stands before its parent"),
-        });
-    };
-    if let Some(node) = state.tree.find(path) {
-        state.tree.remove(node);
+    if name.len() > MAX_NAME {
+        return Err(input.malformed("a name too long for a node"));
     }
-    state.tree.acls.retain(acl);
-    state.tree.insert(
-        parent,
-        &NewNode {
-            path,
-            data,
-            acl,
-            stat,
-        },
-    );
+    // Siblings often stand together.
+    let parent = match last_parent {
+        Some((known, id)) if known == parent_path => *id,
+        _ => {
+            let Some(id) = state.tree.find(parent_path) else {
+                return Err(LoadError::Malformed {
+                    offset: input.offset,
+                    what: alloc::format!("node {path} stands before its parent"),
+                });
+            };
+            *last_parent = Some((parent_path.into(), id));
+            id
+        }
+    };
+    match state.tree.find(path) {
+        Some(node) => state.tree.overwrite(node, &new),
+        None => {
+            state.tree.insert(parent, &new);
+        }
+    }
     Ok(())
 }
 

@@ -217,7 +217,6 @@ impl State {
     /// ephemerals but are not in the table, and returns them.
     pub fn repair_after_load(&mut self) -> Vec<SessionId> {
         self.make_system_nodes();
-        self.recount_quotas();
         let orphans: Vec<SessionId> = self
             .tree
             .sessions_with_ephemerals()
@@ -226,9 +225,15 @@ impl State {
         for session in &orphans {
             let nodes: Vec<_> = self.tree.ephemerals_of(*session).collect();
             for node in nodes {
+                if let Some(parent) = self.tree.parent(node) {
+                    let zxid = self.last_zxid.0;
+                    self.tree
+                        .change_stat(parent, |stat| stat.pzxid = stat.pzxid.max(zxid));
+                }
                 self.tree.remove(node);
             }
         }
+        self.recount_quotas();
         self.tree.acls.sweep_all();
         orphans
     }

@@ -1,10 +1,9 @@
 //! The znodes, as a binary tree: each node knows its first child and its next sibling. Java:
 //! `DataTree`, `DataNode`.
 //!
-//! An arena of fixed-size nodes in chunks, so that growth never copies them. A node stores the
-//! last component of its path together with its data; an index from the hash of the whole path
-//! to the node stores no path at all. Both insertion and removal of a child are O(1), whatever
-//! the number of its siblings.
+//! An arena of fixed-size nodes ([`node`]). A node stores the last component of its path together
+//! with its data; an index from the hash of the whole path to the node stores no path at all.
+//! Both insertion and removal of a child are O(1), whatever the number of its siblings.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -24,15 +23,16 @@ use crate::digest;
 use crate::snapshot::SnapshotCursor;
 use crate::state::Rules;
 
+mod node;
+pub(crate) use node::MAX_NAME;
+use node::{LIVE, More, NONE, Node, Slab, UNCOUNTED};
+
 /// A node of the tree, valid until it is deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) u32);
 
 /// The node at "/".
 pub const ROOT: NodeId = NodeId(0);
-
-/// No node.
-const NONE: u32 = u32::MAX;
 
 /// Owner of a container. Java: `EphemeralType.CONTAINER_EPHEMERAL_OWNER`.
 pub const CONTAINER_OWNER: i64 = i64::MIN;
@@ -81,67 +81,13 @@ pub const fn kind_of(owner: i64, rules: &Rules) -> NodeKind {
     NodeKind::Ephemeral(SessionId(owner))
 }
 
-/// The data is null, not empty.
-const NULL_DATA: u8 = 1;
-/// The node lies below /zookeeper and is no part of the digest.
-const UNCOUNTED: u8 = 2;
-/// The slot holds a node.
-const LIVE: u8 = 4;
-
-#[derive(Debug)]
-pub(crate) struct Node {
-    parent: u32,
-    first_child: u32,
-    next: u32,
-    prev: u32,
-    hash: u32,
-    content_crc: u32,
-    num_children: u32,
-    name_len: u32,
-    acl: AclId,
-    flags: u8,
-    stat: StatPersisted,
-    /// Name, then data.
-    blob: Box<[u8]>,
-}
-
-impl Node {
-    fn name(&self) -> &[u8] {
-        self.blob.get(..self.name_len as usize).unwrap_or_default()
-    }
-
-    fn data(&self) -> Option<&[u8]> {
-        if self.flags & NULL_DATA != 0 {
-            return None;
-        }
-        self.blob.get(self.name_len as usize..)
-    }
-
-    fn digest(&self) -> u64 {
-        if self.flags & UNCOUNTED != 0 {
-            return 0;
-        }
-        digest::node_digest(self.content_crc, &self.stat)
-    }
-}
-
-fn blob_of(name: &[u8], data: Option<&[u8]>) -> Box<[u8]> {
-    let data = data.unwrap_or_default();
-    let mut blob = Vec::with_capacity(name.len() + data.len());
-    blob.extend_from_slice(name);
-    blob.extend_from_slice(data);
-    blob.into_boxed_slice()
-}
-
-const CHUNK_BITS: u32 = 10;
-const CHUNK: usize = 1 << CHUNK_BITS;
-const SHARDS: usize = 256;
+const SHARD_BITS: u32 = 8;
 
 /// See the module.
 #[derive(Debug)]
 pub struct Tree {
-    chunks: Vec<Vec<Node>>,
-    free: Vec<u32>,
+    nodes: Slab<Node>,
+    more: Slab<More>,
     live: usize,
     hasher: FixedState,
     /// Split, so that growing one of them is a short pause.
@@ -171,78 +117,78 @@ pub(crate) struct NewNode<'a> {
 impl Tree {
     /// A tree of nothing but its root.
     pub(crate) fn new(rules: Rules, hash_seed: u64) -> Self {
-        let mut tree = Self {
-            chunks: Vec::new(),
-            free: Vec::new(),
-            live: 0,
+        let stat = StatPersisted::default();
+        let mut root = Node::new(&[], Some(&[]), &stat, LIVE);
+        root.content_crc = digest::content_crc("/", Some(&[]));
+        let digest = digest::node_digest(root.content_crc, &stat);
+        let mut nodes = Slab::new();
+        nodes.place(root);
+        Self {
+            nodes,
+            more: Slab::new(),
+            live: 1,
             hasher: FixedState::with_seed(hash_seed),
-            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            index: (0..1 << SHARD_BITS).map(|_| HashTable::new()).collect(),
             acls: AclTable::default(),
             rules,
-            digest: 0,
+            digest: if rules.digest { digest } else { 0 },
             bytes: 1,
             ephemerals: BTreeMap::new(),
             ephemeral_count: 0,
             collectable: BTreeSet::new(),
             snapshot: None,
-        };
-        let root = Node {
-            parent: NONE,
-            first_child: NONE,
-            next: NONE,
-            prev: NONE,
-            hash: 0,
-            content_crc: digest::content_crc("/", Some(&[])),
-            num_children: 0,
-            name_len: 0,
-            acl: AclId::OPEN,
-            flags: LIVE,
-            stat: StatPersisted::default(),
-            blob: Box::default(),
-        };
-        tree.digest = root.digest();
-        tree.place(root);
-        tree
+        }
     }
 
-    #[allow(clippy::indexing_slicing)] // A `NodeId` is only made for a slot that exists.
     fn at(&self, id: NodeId) -> &Node {
-        &self.chunks[(id.0 >> CHUNK_BITS) as usize][id.0 as usize & (CHUNK - 1)]
+        self.nodes.at(id.0)
     }
 
-    #[allow(clippy::indexing_slicing)]
     fn at_mut(&mut self, id: NodeId) -> &mut Node {
-        &mut self.chunks[(id.0 >> CHUNK_BITS) as usize][id.0 as usize & (CHUNK - 1)]
+        self.nodes.at_mut(id.0)
+    }
+
+    fn more_of(&self, node: &Node) -> Option<&More> {
+        (node.more != NONE).then(|| self.more.at(node.more))
+    }
+
+    /// What a node does not have while it is as it was created.
+    fn more_mut(&mut self, id: NodeId) -> &mut More {
+        let node = self.nodes.at_mut(id.0);
+        if node.more == NONE {
+            node.more = self.more.place(More::new(&node.stat(None)));
+        }
+        self.more.at_mut(node.more)
+    }
+
+    fn keep_stat(&mut self, id: NodeId, stat: &StatPersisted) {
+        let node = self.nodes.at_mut(id.0);
+        let more = (node.more != NONE).then(|| self.more.at_mut(node.more));
+        if node.set_stat(stat, more) {
+            node.more = self.more.place(More::new(stat));
+        }
+    }
+
+    fn first_child(&self, id: NodeId) -> u32 {
+        self.more_of(self.at(id)).map_or(NONE, |m| m.first_child)
+    }
+
+    /// The node's share of the tree's digest.
+    fn digest_of(&self, id: NodeId) -> u64 {
+        let node = self.at(id);
+        if !self.rules.digest || node.has(UNCOUNTED) {
+            return 0;
+        }
+        digest::node_digest(node.content_crc, &node.stat(self.more_of(node)))
     }
 
     /// Slots, used or not; ids are below it.
     pub(crate) fn slots(&self) -> u32 {
-        let full = self.chunks.len().saturating_sub(1) * CHUNK;
-        let last = self.chunks.last().map_or(0, Vec::len);
-        u32::try_from(full + last).unwrap_or(NONE)
+        self.nodes.slots()
     }
 
     pub(crate) fn is_live(&self, slot: u32) -> bool {
-        self.chunks
-            .get((slot >> CHUNK_BITS) as usize)
-            .and_then(|chunk| chunk.get(slot as usize & (CHUNK - 1)))
-            .is_some_and(|node| node.flags & LIVE != 0)
-    }
-
-    fn place(&mut self, node: Node) -> NodeId {
-        self.live += 1;
-        if let Some(slot) = self.free.pop() {
-            *self.at_mut(NodeId(slot)) = node;
-            return NodeId(slot);
-        }
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
-            self.chunks.push(Vec::with_capacity(CHUNK));
-        }
-        let slot = self.slots();
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.push(node);
-        }
-        NodeId(slot)
+        self.nodes.get(slot).is_some_and(|node| node.has(LIVE))
     }
 
     #[allow(clippy::cast_possible_truncation)] // Any 32 bits of the hash will do.
@@ -250,13 +196,14 @@ impl Tree {
         (self.hasher.hash_one(path.as_bytes()) >> 16) as u32
     }
 
-    fn shard(hash: u32) -> usize {
-        hash as usize % SHARDS
+    const fn shard(hash: u32) -> usize {
+        (hash >> (32 - SHARD_BITS)) as usize
     }
 
-    /// Spreads the stored 32 bits over the 64 that the table looks at.
-    fn spread(hash: u32) -> u64 {
-        u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    /// The shard is taken from the upper bits of the hash. A table looks at the lowest bits, which
+    /// after the multiplication still depend on those below only, and at the uppermost.
+    const fn spread(hash: u32) -> u64 {
+        (hash as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     /// The node at a path; "" is the root. Nothing is validated: what is no path is absent.
@@ -305,15 +252,17 @@ impl Tree {
     /// What files keep of the node.
     #[must_use]
     pub fn persisted(&self, id: NodeId) -> StatPersisted {
-        self.at(id).stat
+        let node = self.at(id);
+        node.stat(self.more_of(node))
     }
 
     /// What clients see of the node.
     #[must_use]
     pub fn stat(&self, id: NodeId) -> Stat {
         let node = self.at(id);
-        let children = node.num_children.cast_signed();
-        let stat = &node.stat;
+        let more = self.more_of(node);
+        let children = more.map_or(0, |more| more.num_children.cast_signed());
+        let stat = node.stat(more);
         Stat {
             czxid: stat.czxid,
             mzxid: stat.mzxid,
@@ -326,7 +275,7 @@ impl Tree {
                 NodeKind::Ephemeral(session) => session.0,
                 NodeKind::Persistent | NodeKind::Container | NodeKind::Ttl(_) => 0,
             },
-            data_length: i32::try_from(node.data().map_or(0, <[u8]>::len)).unwrap_or(i32::MAX),
+            data_length: i32::try_from(node.data_len()).unwrap_or(i32::MAX),
             num_children: children,
             pzxid: stat.pzxid,
         }
@@ -348,13 +297,13 @@ impl Tree {
     /// Children now.
     #[must_use]
     pub fn num_children(&self, id: NodeId) -> u32 {
-        self.at(id).num_children
+        self.more_of(self.at(id)).map_or(0, |m| m.num_children)
     }
 
     /// The stored owner: a session, or a mark of the node's kind.
     #[must_use]
     pub fn owner(&self, id: NodeId) -> i64 {
-        self.at(id).stat.ephemeral_owner
+        self.persisted(id).ephemeral_owner
     }
 
     /// The last component of the path; empty for the root.
@@ -370,7 +319,7 @@ impl Tree {
 
     /// The children, in no particular order.
     pub fn child_ids(&self, id: NodeId) -> impl Iterator<Item = NodeId> {
-        let first = self.at(id).first_child;
+        let first = self.first_child(id);
         core::iter::successors((first != NONE).then_some(NodeId(first)), |child| {
             let next = self.at(*child).next;
             (next != NONE).then_some(NodeId(next))
@@ -390,21 +339,30 @@ impl Tree {
     /// The whole path.
     #[must_use]
     pub fn path_of(&self, id: NodeId) -> String {
-        let mut names = Vec::new();
+        let mut path = Vec::new();
+        self.put_path(id, &mut path);
+        String::from_utf8(path).unwrap_or_default()
+    }
+
+    /// Appends the whole path.
+    pub(crate) fn put_path(&self, id: NodeId, out: &mut Vec<u8>) {
+        let start = out.len();
+        if id == ROOT {
+            out.push(b'/');
+            return;
+        }
+        out.resize(start + self.path_len(id), b'/');
+        let mut end = out.len();
         let mut at = id;
         while at != ROOT {
-            names.push(self.name(at));
-            at = NodeId(self.at(at).parent);
+            let node = self.at(at);
+            let name = node.name();
+            if let Some(place) = out.get_mut(end - name.len()..end) {
+                place.copy_from_slice(name);
+            }
+            end -= name.len() + 1;
+            at = NodeId(node.parent);
         }
-        if names.is_empty() {
-            return "/".into();
-        }
-        let mut path = String::with_capacity(names.iter().map(|name| name.len() + 1).sum());
-        for name in names.iter().rev() {
-            path.push('/');
-            path.push_str(name);
-        }
-        path
     }
 
     /// See [`digest::content_crc`].
@@ -470,39 +428,25 @@ impl Tree {
             .as_bytes();
         let hash = self.hash(new.path);
         let above = self.at(parent);
-        let below_zookeeper = above.flags & UNCOUNTED != 0
-            || (above.parent == ROOT.0 && above.name() == b"zookeeper");
-        let mut flags = LIVE;
-        if new.data.is_none() {
-            flags |= NULL_DATA;
-        }
-        if below_zookeeper {
-            flags |= UNCOUNTED;
-        }
-        let next = above.first_child;
-        let node = Node {
-            parent: parent.0,
-            first_child: NONE,
-            next,
-            prev: NONE,
-            hash,
-            content_crc: digest::content_crc(new.path, new.data),
-            num_children: 0,
-            name_len: u32::try_from(name.len()).unwrap_or(NONE),
-            acl: new.acl,
-            flags,
-            stat: new.stat,
-            blob: blob_of(name, new.data),
-        };
-        if self.rules.digest {
-            self.digest = self.digest.wrapping_add(node.digest());
-        }
-        self.bytes += (new.path.len() + new.data.map_or(0, <[u8]>::len)) as u64;
-        let id = self.place(node);
+        let below_zookeeper =
+            above.has(UNCOUNTED) || (above.parent == ROOT.0 && above.name() == b"zookeeper");
+        let flags = LIVE | if below_zookeeper { UNCOUNTED } else { 0 };
+        let next = self.first_child(parent);
+        let mut node = Node::new(name, new.data, &new.stat, flags);
+        node.parent = parent.0;
+        node.next = next;
+        node.hash = hash;
+        node.content_crc = digest::content_crc(new.path, new.data);
+        node.acl = new.acl;
+        self.bytes += (new.path.len() + node.data_len()) as u64;
+        let id = NodeId(self.nodes.place(node));
+        self.live += 1;
+        self.keep_stat(id, &new.stat);
+        self.digest = self.digest.wrapping_add(self.digest_of(id));
         if next != NONE {
             self.at_mut(NodeId(next)).prev = id.0;
         }
-        let above = self.at_mut(parent);
+        let above = self.more_mut(parent);
         above.first_child = id.0;
         above.num_children += 1;
         self.enter(id, hash);
@@ -514,13 +458,10 @@ impl Tree {
     }
 
     fn enter(&mut self, id: NodeId, hash: u32) {
-        let chunks = &self.chunks;
+        let nodes = &self.nodes;
         if let Some(shard) = self.index.get_mut(Self::shard(hash)) {
             shard.insert_unique(Self::spread(hash), id.0, |slot| {
-                chunks
-                    .get((*slot >> CHUNK_BITS) as usize)
-                    .and_then(|chunk| chunk.get(*slot as usize & (CHUNK - 1)))
-                    .map_or(0, |node| Self::spread(node.hash))
+                nodes.get(*slot).map_or(0, |node| Self::spread(node.hash))
             });
         }
     }
@@ -572,25 +513,24 @@ impl Tree {
     }
 
     fn remove_leaf(&mut self, id: NodeId) {
+        self.digest = self.digest.wrapping_sub(self.digest_of(id));
+        let owner = self.owner(id);
         let path_len = self.path_len(id);
         let node = self.at(id);
-        let (parent, prev, next, hash, acl) =
-            (node.parent, node.prev, node.next, node.hash, node.acl);
-        let (owner, digest) = (node.stat.ephemeral_owner, node.digest());
-        let data_len = node.data().map_or(0, <[u8]>::len);
-        if self.rules.digest {
-            self.digest = self.digest.wrapping_sub(digest);
-        }
-        self.bytes -= (path_len + data_len) as u64;
-        if prev == NONE {
-            self.at_mut(NodeId(parent)).first_child = next;
-        } else {
-            self.at_mut(NodeId(prev)).next = next;
-        }
+        let (prev, next, hash, acl, more) = (node.prev, node.next, node.hash, node.acl, node.more);
+        let parent = NodeId(node.parent);
+        self.bytes -= (path_len + node.data_len()) as u64;
         if next != NONE {
             self.at_mut(NodeId(next)).prev = prev;
         }
-        self.at_mut(NodeId(parent)).num_children -= 1;
+        if prev != NONE {
+            self.at_mut(NodeId(prev)).next = next;
+        }
+        let above = self.more_mut(parent);
+        if prev == NONE {
+            above.first_child = next;
+        }
+        above.num_children -= 1;
         if let Some(shard) = self.index.get_mut(Self::shard(hash))
             && let Ok(entry) = shard.find_entry(Self::spread(hash), |slot| *slot == id.0)
         {
@@ -598,11 +538,12 @@ impl Tree {
         }
         self.declassify(id, owner);
         self.acls.release(acl);
-        let node = self.at_mut(id);
-        node.flags = 0;
-        node.blob = Box::default();
+        self.at_mut(id).clear();
+        if more != NONE {
+            self.more.release(more);
+        }
         self.live -= 1;
-        self.free.push(id.0);
+        self.nodes.release(id.0);
     }
 
     fn path_len(&self, id: NodeId) -> usize {
@@ -610,46 +551,66 @@ impl Tree {
         let mut at = id;
         while at != ROOT {
             let node = self.at(at);
-            len += node.name_len as usize + 1;
+            len += node.name_len() + 1;
             at = NodeId(node.parent);
         }
         len
     }
 
-    /// Every change of a node goes through here: a snapshot under way saves the record as it was,
-    /// and the digest follows.
+    /// Changes the stat of a node.
     pub(crate) fn change_stat(&mut self, id: NodeId, change: impl FnOnce(&mut StatPersisted)) {
-        self.before_change(id);
-        let digest = self.rules.digest;
-        let node = self.at_mut(id);
-        let before = if digest { node.digest() } else { 0 };
-        change(&mut node.stat);
-        let after = if digest { node.digest() } else { 0 };
-        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
+        self.change(id, |_| {}, change);
     }
 
     /// Replaces the data of a node. `path` is the node's.
     pub(crate) fn set_data(&mut self, id: NodeId, path: &str, data: Option<&[u8]>) {
-        self.before_change(id);
-        let digest = self.rules.digest;
-        let node = self.at_mut(id);
-        let before = if digest { node.digest() } else { 0 };
-        let old_len = node.data().map_or(0, <[u8]>::len);
-        let fits = node.blob.len() == node.name_len as usize + data.map_or(0, <[u8]>::len);
-        if fits && let Some(place) = node.blob.get_mut(node.name_len as usize..) {
-            place.copy_from_slice(data.unwrap_or_default());
-        } else {
-            node.blob = blob_of(node.name(), data);
-        }
-        node.flags = if data.is_none() {
-            node.flags | NULL_DATA
-        } else {
-            node.flags & !NULL_DATA
+        self.write(id, path, data, |_| {});
+    }
+
+    /// Replaces the data of a node and changes its stat. `path` is the node's.
+    pub(crate) fn write(
+        &mut self,
+        id: NodeId,
+        path: &str,
+        data: Option<&[u8]>,
+        change: impl FnOnce(&mut StatPersisted),
+    ) {
+        let old_len = self.at(id).data_len() as u64;
+        self.bytes = self.bytes - old_len + data.map_or(0, <[u8]>::len) as u64;
+        let replace = |node: &mut Node| {
+            node.set_data(data);
+            node.content_crc = digest::content_crc(path, data);
         };
-        node.content_crc = digest::content_crc(path, data);
-        let after = if digest { node.digest() } else { 0 };
-        self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
-        self.bytes = self.bytes - old_len as u64 + data.map_or(0, <[u8]>::len) as u64;
+        self.change(id, replace, change);
+    }
+
+    /// Every change of data or stat goes through here: a snapshot under way saves the record as
+    /// it was, and the digest follows.
+    fn change(
+        &mut self,
+        id: NodeId,
+        change_node: impl FnOnce(&mut Node),
+        change_stat: impl FnOnce(&mut StatPersisted),
+    ) {
+        self.before_change(id);
+        self.digest = self.digest.wrapping_sub(self.digest_of(id));
+        let old = self.persisted(id);
+        let mut stat = old;
+        change_stat(&mut stat);
+        change_node(self.at_mut(id));
+        if stat != old {
+            self.keep_stat(id, &stat);
+        }
+        self.digest = self.digest.wrapping_add(self.digest_of(id));
+    }
+
+    /// Makes a node what a file says a second time; its children stay.
+    pub(crate) fn overwrite(&mut self, id: NodeId, new: &NewNode<'_>) {
+        self.declassify(id, self.owner(id));
+        self.write(id, new.path, new.data, |stat| *stat = new.stat);
+        self.classify(id, new.stat.ephemeral_owner);
+        let old = core::mem::replace(&mut self.at_mut(id).acl, new.acl);
+        self.acls.release(old);
     }
 
     /// Replaces the ACL of a node.
@@ -657,13 +618,6 @@ impl Tree {
         self.before_change(id);
         let new = self.acls.acquire(list);
         let old = core::mem::replace(&mut self.at_mut(id).acl, new);
-        self.acls.release(old);
-    }
-
-    /// Gives a node an interned ACL, when it is loaded.
-    pub(crate) fn replace_acl(&mut self, id: NodeId, acl: AclId) {
-        self.acls.retain(acl);
-        let old = core::mem::replace(&mut self.at_mut(id).acl, acl);
         self.acls.release(old);
     }
 
