@@ -191,3 +191,200 @@ fn a_failed_multi_changes_nothing() {
     assert!(state.tree.find("/a").is_none());
     assert_eq!(state.last_zxid(), Zxid(1));
 }
+
+fn stat_of(state: &State, path: &str) -> roo_proto::stat::Stat {
+    state.tree.stat(state.tree.find(path).unwrap())
+}
+
+#[test]
+fn every_change_marks_the_stat_as_apache_does() {
+    let mut state = State::new(rules(), 1);
+    apply(&mut state, 1, create_txn("/a", 1));
+    apply(&mut state, 2, create_txn("/a/b", 1));
+    let b = stat_of(&state, "/a/b");
+    assert_eq!((b.czxid, b.mzxid, b.pzxid), (2, 2, 2));
+    assert_eq!((b.ctime, b.mtime), (1_002, 1_002));
+    assert_eq!(
+        (b.version, b.cversion, b.aversion, b.data_length),
+        (0, 0, 0, 4)
+    );
+    let a = stat_of(&state, "/a");
+    assert_eq!((a.czxid, a.mzxid, a.pzxid), (1, 1, 2));
+    assert_eq!((a.cversion, a.num_children, a.ephemeral_owner), (1, 1, 0));
+
+    let set = Txn::SetData {
+        path: "/a/b".to_string(),
+        data: None,
+        version: 5,
+    };
+    apply(&mut state, 3, set);
+    let b = stat_of(&state, "/a/b");
+    assert_eq!(
+        (b.version, b.mzxid, b.mtime, b.data_length),
+        (5, 3, 1_003, 0)
+    );
+    assert_eq!((b.ctime, b.pzxid), (1_002, 2));
+    assert_eq!(state.tree.data(state.tree.find("/a/b").unwrap()), None);
+
+    let set_acl = Txn::SetAcl {
+        path: "/a/b".to_string(),
+        acl: vec![Acl::new(1, "world", "anyone")],
+        version: 4,
+    };
+    apply(&mut state, 4, set_acl);
+    let b = stat_of(&state, "/a/b");
+    assert_eq!((b.aversion, b.version, b.mzxid, b.mtime), (4, 5, 3, 1_003));
+
+    let delete = Txn::Delete {
+        path: "/a/b".to_string(),
+    };
+    apply(&mut state, 5, delete);
+    let a = stat_of(&state, "/a");
+    assert_eq!((a.pzxid, a.mzxid, a.cversion, a.num_children), (5, 1, 2, 0));
+}
+
+#[test]
+fn a_creation_applied_again_gives_the_node_its_list_and_raises_only_for_plain_create() {
+    let mut state = State::new(rules(), 1);
+    apply(&mut state, 1, create_txn("/a", 1));
+    let again = |op, cversion, perms| Txn::Create {
+        op,
+        node: CreateTxn {
+            path: "/a".to_string(),
+            data: None,
+            acl: vec![Acl::new(perms, "world", "anyone")],
+            parent_cversion: cversion,
+        },
+        ephemeral: false,
+    };
+    let root = |state: &State| {
+        let stat = state.tree.persisted(ROOT);
+        (stat.cversion, stat.pzxid)
+    };
+    apply(&mut state, 7, again(op_code::CREATE2, 8, 1));
+    assert_eq!(root(&state), (1, 1));
+    apply(&mut state, 8, again(op_code::CREATE, 8, 2));
+    assert_eq!(root(&state), (8, 8));
+    let acl = state.tree.acl_id(state.tree.find("/a").unwrap());
+    assert_eq!(state.tree.acls.list(acl), [Acl::new(2, "world", "anyone")]);
+    assert_eq!(state.tree.acls.len(), 3);
+    apply(&mut state, 9, Txn::Error(ErrorCode::NO_NODE));
+    assert_eq!(state.tree.acls.len(), 2);
+}
+
+#[test]
+fn a_multi_may_make_and_remove_the_same_node() {
+    let mut state = State::new(rules(), 1);
+    let ops = vec![
+        create_txn("/a", 1),
+        create_txn("/a/b", 1),
+        Txn::Check {
+            path: "/a".to_string(),
+            version: 1,
+        },
+        Txn::Delete {
+            path: "/a/b".to_string(),
+        },
+    ];
+    let mut changes = Vec::new();
+    let applied = state.apply(&header(3), Txn::Multi(ops), &mut changes);
+    let created = |path: &str| {
+        Ok(WriteResult::Created {
+            path: path.to_string(),
+        })
+    };
+    let expected = vec![
+        created("/a"),
+        created("/a/b"),
+        Ok(WriteResult::Nothing { op: op_code::CHECK }),
+        Ok(WriteResult::Nothing {
+            op: op_code::DELETE,
+        }),
+    ];
+    assert_eq!(applied.outcome, Outcome::Multi(expected));
+    assert_eq!((changes.len(), state.tree.node_count()), (3, 5));
+    assert_eq!(stat_of(&state, "/a").cversion, 2);
+}
+
+#[test]
+fn a_session_that_closes_without_a_list_takes_its_own_only() {
+    let mut state = State::new(rules(), 1);
+    let ephemeral = |path: &str, cversion| {
+        let Txn::Create { op, node, .. } = create_txn(path, cversion) else {
+            unreachable!()
+        };
+        Txn::Create {
+            op,
+            node,
+            ephemeral: true,
+        }
+    };
+    apply(&mut state, 1, ephemeral("/mine", 1));
+    let other = TxnHeader {
+        client_id: 8,
+        ..header(2)
+    };
+    state.apply(&other, ephemeral("/other", 2), &mut Vec::new());
+    let owners: Vec<_> = state.sessions_with_ephemerals().collect();
+    assert_eq!(owners, [SessionId(7), SessionId(8)]);
+    apply(&mut state, 3, Txn::CloseSession { paths: None });
+    assert!(state.tree.find("/mine").is_none());
+    assert_eq!(stat_of(&state, "/other").ephemeral_owner, 8);
+    let rest: Vec<_> = state.ephemerals(SessionId(8)).collect();
+    assert_eq!(
+        (rest, state.ephemeral_count()),
+        (vec!["/other".to_string()], 1)
+    );
+}
+
+#[test]
+fn ephemerals_of_nobody_end_with_the_repair_of_a_loaded_state() {
+    let mut state = State::new(rules(), 1);
+    apply(&mut state, 1, Txn::CreateSession { timeout_ms: 9 });
+    for (client_id, path, cversion) in [(7, "/kept", 1), (99, "/orphan", 2)] {
+        let Txn::Create { op, node, .. } = create_txn(path, cversion) else {
+            unreachable!()
+        };
+        let txn = Txn::Create {
+            op,
+            node,
+            ephemeral: true,
+        };
+        let header = TxnHeader {
+            client_id,
+            ..header(2)
+        };
+        state.apply(&header, txn, &mut Vec::new());
+    }
+    state.set_last_zxid(Zxid(40));
+    assert_eq!(state.repair_after_load(), [SessionId(99)]);
+    assert!(state.tree.find("/orphan").is_none());
+    assert!(state.tree.find("/kept").is_some());
+    assert_eq!(stat_of(&state, "/").pzxid, 40);
+}
+
+#[test]
+fn every_128th_digest_is_kept() {
+    let mut state = State::new(rules(), 1);
+    for zxid in 1..=300 {
+        apply(&mut state, zxid, Txn::Error(ErrorCode::NO_NODE));
+    }
+    let kept: Vec<_> = state.digest_ring().collect();
+    let digest = state.digest();
+    assert_eq!(kept, [(Zxid(128), digest), (Zxid(256), digest)]);
+}
+
+#[test]
+fn odd_paths_of_a_damaged_log_are_refused() {
+    let mut state = State::new(rules(), 1);
+    apply(&mut state, 1, create_txn("/a", 1));
+    let count = state.tree.node_count();
+    for path in ["", "/", "//", "/a/", "/a//b", "a", "a/b"] {
+        let error = apply(&mut state, 2, create_txn(path, 1));
+        assert_ne!(error, ErrorCode::OK, "{path}");
+        let path = path.to_string();
+        let error = apply(&mut state, 3, Txn::Delete { path });
+        assert_ne!(error, ErrorCode::OK);
+    }
+    assert_eq!(state.tree.node_count(), count);
+}

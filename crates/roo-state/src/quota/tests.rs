@@ -1,4 +1,13 @@
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+use roo_proto::acl::Acl;
+use roo_proto::ids::Zxid;
+use roo_proto::op_code;
+use roo_proto::txn::{CreateTxn, Txn, TxnHeader};
+
 use super::*;
+use crate::state::Rules;
 
 #[test]
 fn texts_are_read_as_java_reads_them() {
@@ -29,4 +38,166 @@ fn an_odd_sign_stands_before_further_keys() {
     let text = "count=1,bytes=2=;byteHardLimit=3;countHardLimit=4";
     assert_eq!(Track::parse(text.as_bytes()).unwrap().text(), text);
     assert_eq!(Track::parse(b"count=5").unwrap().text(), "count=5,bytes=-1");
+}
+
+struct Scene(State);
+
+impl Scene {
+    fn new() -> Self {
+        let rules = Rules {
+            enforce_quota: true,
+            ..Rules::default()
+        };
+        Self(State::new(rules, 1))
+    }
+
+    fn apply(&mut self, txn: Txn) {
+        let header = TxnHeader {
+            zxid: Zxid(self.0.last_zxid().0 + 1),
+            client_id: 5,
+            ..TxnHeader::default()
+        };
+        let applied = self.0.apply(&header, txn, &mut Vec::new());
+        assert_eq!(applied.error, ErrorCode::OK);
+    }
+
+    fn create(&mut self, path: &str, data: &str) {
+        self.create_as(path, data, false);
+    }
+
+    fn create_as(&mut self, path: &str, data: &str, ephemeral: bool) {
+        let node = CreateTxn {
+            path: path.to_string(),
+            data: Some(data.into()),
+            acl: [Acl::open()].into(),
+            parent_cversion: -1,
+        };
+        let op = op_code::CREATE;
+        self.apply(Txn::Create {
+            op,
+            node,
+            ephemeral,
+        });
+    }
+
+    fn set(&mut self, path: &str, data: Option<&str>) {
+        self.apply(Txn::SetData {
+            path: path.to_string(),
+            data: data.map(Into::into),
+            version: 1,
+        });
+    }
+
+    fn delete(&mut self, path: &str) {
+        let path = path.to_string();
+        self.apply(Txn::Delete { path });
+    }
+
+    /// Sets a quota for `/p`, which exists.
+    fn limit(&mut self, limits: &str) {
+        self.create("/zookeeper/quota/p", "");
+        self.create("/zookeeper/quota/p/zookeeper_limits", limits);
+        self.create("/zookeeper/quota/p/zookeeper_stats", "");
+    }
+
+    fn stats(&self) -> &str {
+        let path = "/zookeeper/quota/p/zookeeper_stats";
+        let node = self.0.tree.find(path).unwrap();
+        core::str::from_utf8(self.0.tree.data(node).unwrap()).unwrap()
+    }
+
+    fn may_create(&self, path: &str, bytes: usize) -> Result<(), ErrorCode> {
+        check(&self.0, path, QuotaOp::Create { bytes })
+    }
+
+    fn may_set(&self, path: &str, old_bytes: usize, new_bytes: usize) -> Result<(), ErrorCode> {
+        let op = QuotaOp::SetData {
+            old_bytes,
+            new_bytes,
+        };
+        check(&self.0, path, op)
+    }
+}
+
+#[test]
+fn counts_begin_with_what_is_there_and_follow_every_change() {
+    let mut scene = Scene::new();
+    scene.create("/p", "12345");
+    scene.create("/p/a", "123");
+    scene.limit("count=9,bytes=-1");
+    assert_eq!(scene.stats(), "count=2,bytes=8");
+    scene.create("/p/a/b", "12");
+    assert_eq!(scene.stats(), "count=3,bytes=10");
+    scene.set("/p/a", Some("1"));
+    assert_eq!(scene.stats(), "count=3,bytes=8");
+    scene.set("/p/a", None);
+    scene.create_as("/p/e", "1234", true);
+    assert_eq!(scene.stats(), "count=4,bytes=11");
+    scene.apply(Txn::CloseSession { paths: None });
+    scene.delete("/p/a/b");
+    assert_eq!(scene.stats(), "count=2,bytes=5");
+    scene.create("/other", "1");
+    assert_eq!(scene.stats(), "count=2,bytes=5");
+    let stats = scene.0.tree.find("/zookeeper/quota/p/zookeeper_stats");
+    assert_eq!(scene.0.tree.persisted(stats.unwrap()).version, 0);
+}
+
+#[test]
+fn only_the_innermost_quota_counts() {
+    let mut scene = Scene::new();
+    scene.create("/p", "");
+    scene.limit("count=9,bytes=-1");
+    scene.create("/p/in", "1");
+    scene.create("/zookeeper/quota/p/in", "");
+    scene.create("/zookeeper/quota/p/in/zookeeper_limits", "count=1");
+    assert_eq!(scene.stats(), "count=2,bytes=1");
+    scene.create("/p/in/x", "1");
+    scene.create("/p/inn", "1");
+    assert_eq!(scene.stats(), "count=3,bytes=2");
+    scene.delete("/zookeeper/quota/p/in/zookeeper_limits");
+    scene.create("/p/in/y", "1");
+    assert_eq!(scene.stats(), "count=4,bytes=3");
+}
+
+#[test]
+fn hard_limits_refuse_growth_and_even_shrinking_above_them() {
+    let mut scene = Scene::new();
+    scene.create("/p", "12345");
+    scene.limit("count=-1,bytes=-1=;byteHardLimit=8;countHardLimit=2");
+    assert_eq!(scene.may_create("/p/a", 3), Ok(()));
+    assert_eq!(scene.may_create("/p/a", 4), Err(ErrorCode::QUOTA_EXCEEDED));
+    assert_eq!(scene.may_create("/q", 400), Ok(()));
+    scene.create("/p/a", "12345678");
+    assert_eq!(scene.may_create("/p/b", 0), Err(ErrorCode::QUOTA_EXCEEDED));
+    assert_eq!(scene.may_set("/p/a", 8, 7), Err(ErrorCode::QUOTA_EXCEEDED));
+    assert_eq!(scene.may_set("/p/a", 8, 8), Ok(()));
+    assert_eq!(scene.may_set("/p/a", 8, 3), Ok(()));
+    scene.set("/zookeeper/quota/p/zookeeper_limits", Some("count=0"));
+    assert_eq!(scene.may_create("/p/b", 9), Ok(()));
+    scene.set("/zookeeper/quota/p/zookeeper_limits", Some("hello"));
+    let unreadable = Err(ErrorCode::MARSHALLING_ERROR);
+    assert_eq!(scene.may_create("/p/b", 0), unreadable);
+    scene.delete("/zookeeper/quota/p/zookeeper_limits");
+    assert_eq!(scene.may_create("/p/b", 9), Ok(()));
+}
+
+#[test]
+fn counts_are_made_anew_after_a_load() {
+    let mut scene = Scene::new();
+    scene.create("/p", "12345");
+    scene.limit("count=9,bytes=-1");
+    scene.set(
+        "/zookeeper/quota/p/zookeeper_stats",
+        Some("count=77,bytes=1"),
+    );
+    scene.create("/p/a", "1");
+    assert_eq!(scene.stats(), "count=78,bytes=2");
+    scene.0.repair_after_load();
+    assert_eq!(scene.stats(), "count=2,bytes=6");
+    let usages: Vec<_> = scene.0.quota_usages().collect();
+    assert_eq!(usages.len(), 1);
+    assert_eq!(
+        (usages[0].0, usages[0].1.count(), usages[0].2.count()),
+        ("/p", 9, 2)
+    );
 }

@@ -156,3 +156,99 @@ fn a_child_without_its_parent_is_refused() {
         .to_string();
     assert!(error.contains("/a/b stands before its parent"), "{error}");
 }
+
+/// The inside of a snapshot with these sessions, lists and nodes (path, data, key, owner).
+fn body(lists: &[(i64, Acl)], nodes: &[(&str, &str, i64, i64)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    jute::put_count(&mut bytes, 0);
+    jute::put_count(&mut bytes, lists.len());
+    for (key, acl) in lists {
+        jute::put_i64(&mut bytes, *key);
+        acl::encode_list(&mut bytes, core::slice::from_ref(acl));
+    }
+    for (path, data, key, owner) in nodes {
+        jute::put_string(&mut bytes, path);
+        jute::put_buffer(&mut bytes, Some(data.as_bytes()));
+        jute::put_i64(&mut bytes, *key);
+        let stat = StatPersisted {
+            czxid: 7,
+            ephemeral_owner: *owner,
+            ..StatPersisted::default()
+        };
+        stat.encode(&mut bytes);
+    }
+    jute::put_string(&mut bytes, END);
+    bytes
+}
+
+#[test]
+fn a_node_that_stands_twice_is_what_the_last_says_and_keeps_its_children() {
+    let nodes = [
+        ("", "", -1, 0),
+        ("/a", "first", -1, 9),
+        ("/a/b", "child", -1, 0),
+        ("/a", "second", -1, 0),
+    ];
+    let state = loaded(&body(&[], &nodes));
+    let a = state.tree.find("/a").unwrap();
+    assert_eq!(state.tree.data(a), Some(&b"second"[..]));
+    assert_eq!(
+        (state.ephemeral_count(), state.tree.num_children(a)),
+        (0, 1)
+    );
+    let once = loaded(&body(&[], &[nodes[0], nodes[3], nodes[2]]));
+    assert_eq!(state.digest(), once.digest());
+    assert_eq!(state.tree.data_size(), once.tree.data_size());
+}
+
+#[test]
+fn a_list_that_a_file_lacks_permits_nothing_and_keeps_its_key() {
+    let lists = [(3, Acl::new(1, "world", "anyone"))];
+    let nodes = [("", "", -1, 0), ("/a", "", 3, 0), ("/b", "", 12, 0)];
+    let mut state = loaded(&body(&lists, &nodes));
+    let acl = |path| state.tree.acl_id(state.tree.find(path).unwrap());
+    assert!(state.permits(acl("/a"), 1, &[]));
+    assert!(!state.permits(acl("/b"), 31, &[]));
+    assert_eq!(state.tree.acls.key(acl("/b")), 12);
+    let next = state.tree.acls.acquire(&[Acl::new(9, "ip", "::1")]);
+    assert_eq!(state.tree.acls.key(next), 13);
+}
+
+#[test]
+fn impossible_input_is_refused_with_its_place() {
+    let whole = body(&[], &[("", "", -1, 0), ("/a", "data", -1, 0)]);
+    for end in 0..whole.len() {
+        assert!(load(&mut Bytes(&whole[..end]), Rules::default(), 5).is_err());
+    }
+    for path in ["a", "//", "/a/", "/a//b"] {
+        let bytes = body(&[], &[("", "", -1, 0), (path, "", -1, 0)]);
+        let error = load(&mut Bytes(&bytes), Rules::default(), 5).unwrap_err();
+        assert!(matches!(error, LoadError::Malformed { .. }), "{path}");
+    }
+    let mut negative = Vec::new();
+    jute::put_i32(&mut negative, -5);
+    let error = load(&mut Bytes(&negative), Rules::default(), 5).unwrap_err();
+    assert_eq!(error.to_string(), "a negative count at byte 4 of its body");
+    // A length that the bytes do not keep must not be believed.
+    let mut greedy = body(&[], &[]);
+    greedy.truncate(8);
+    jute::put_i32(&mut greedy, i32::MAX);
+    let error = load(&mut Bytes(&greedy), Rules::default(), 5).unwrap_err();
+    assert!(matches!(error, LoadError::Source(_)));
+}
+
+#[test]
+fn a_snapshot_given_up_leaves_nothing_behind() {
+    let mut state = State::new(Rules::default(), 5);
+    mutate(&mut state, 1, 0, 0, 2);
+    let mut bytes = Vec::new();
+    state.begin_snapshot(&mut bytes);
+    assert!(!state.snapshot_slice(1, &mut bytes));
+    mutate(&mut state, 2, 3, 0, 2);
+    state.abort_snapshot();
+    assert!(!state.snapshot_active());
+    let mut bytes = Vec::new();
+    state.begin_snapshot(&mut bytes);
+    while !state.snapshot_slice(2, &mut bytes) {}
+    assert_eq!(facts(&loaded(&bytes)), facts(&state));
+}

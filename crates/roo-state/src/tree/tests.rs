@@ -147,6 +147,18 @@ proptest! {
             let id = tree.find(path).unwrap();
             prop_assert_eq!(tree.data(id), data.as_deref());
             prop_assert_eq!(&tree.path_of(id), path);
+            let mut names: Vec<&str> = tree.children(id).collect();
+            names.sort_unstable();
+            let below = format!("{path}/");
+            let expected: Vec<&str> = model
+                .keys()
+                .filter_map(|other| other.strip_prefix(&below))
+                .filter(|name| !name.contains('/'))
+                .collect();
+            prop_assert_eq!(tree.num_children(id) as usize, expected.len());
+            prop_assert_eq!(names, expected);
+            let under = model.keys().filter(|other| other.starts_with(&below));
+            prop_assert_eq!(tree.descendants(path), under.count());
             let crc = digest::content_crc(path, data.as_deref());
             digest = digest.wrapping_add(digest::node_digest(crc, &StatPersisted::default()));
             bytes += (path.len() + data.as_ref().map_or(0, Vec::len)) as u64;
