@@ -37,7 +37,6 @@ const STEPS: &[Step] = &[
     ("differential", || peers(&["diff", "--ops", "10000"])),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
-    ("abuse", || peers(&["abuse"])),
 ];
 
 fn peers(arguments: &[&str]) -> Result<()> {

@@ -81,21 +81,39 @@ fn shell(server: &Server, script: &Path, transcript: &Path) -> Result<std::proce
         .context("start the shell")
 }
 
-/// Cuts a transcript at its `echo`s: the script is answered in order, and marks each command by
-/// an unknown one, whose complaint tells where the output ends.
+/// Cuts a transcript at its prompts, `[zk: HOST(STATE) N] `: one part for each command.
 fn split(said: &str) -> Vec<String> {
-    let mut parts = Vec::new();
-    let mut part = String::new();
-    for line in said.lines() {
-        part.push_str(line);
-        part.push('\n');
-        if line.contains("Command not found: Command not found mark") {
-            parts.push(std::mem::take(&mut part));
-        }
-    }
+    let parts = said.split("[zk: ").skip(1);
     parts
+        .filter_map(|part| part.split_once("] ").map(|(_, output)| output.to_owned()))
+        .collect()
 }
 
+/// What differs from run to run is taken out: times, session ids, the order of children, and
+/// events, which come when they come.
 fn normalise(part: &str) -> String {
-    part.to_owned()
+    let mut lines: Vec<String> = part
+        .lines()
+        .filter(|line| !line.trim().is_empty() && !line.contains("WatchedEvent"))
+        .filter(|line| !line.contains("WATCHER::") && !line.contains("reconfig enabled"))
+        .map(|line| match line.split_once(" = ") {
+            Some((key @ ("ctime" | "mtime"), _)) => format!("{key} = TIME"),
+            Some((key @ "ephemeralOwner", value)) if value != "0x0" => format!("{key} = SESSION"),
+            _ => match line
+                .strip_prefix('[')
+                .and_then(|rest| rest.strip_suffix(']'))
+            {
+                Some(names) => {
+                    let mut names: Vec<&str> = names.split(", ").collect();
+                    names.sort_unstable();
+                    format!("{names:?}")
+                }
+                None => line.to_owned(),
+            },
+        })
+        .collect();
+    if lines.iter().all(|line| line.starts_with('/')) {
+        lines.sort();
+    }
+    lines.join("\n")
 }

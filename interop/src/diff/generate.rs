@@ -58,6 +58,8 @@ pub struct Generator {
     /// Paths that sequential creations made.
     made: Vec<String>,
     quotas: bool,
+    /// Flags fit their operation.
+    consistent: bool,
 }
 
 const NAMES: &[&str] = &["a", "b", "c", "d"];
@@ -95,6 +97,7 @@ impl Generator {
             random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
             made: Vec::new(),
             quotas: configuration == "quota",
+            consistent: configuration == "exchange",
         }
     }
 
@@ -221,7 +224,18 @@ impl Generator {
         };
         // Until it is applied, the genuine server takes such a container for an ephemeral
         // (docs/compat.md, C-18).
-        let flags = if op == 19 && matches!(flags, 1 | 3) { 4 } else { flags };
+        let flags = if op == 19 && matches!(flags, 1 | 3) {
+            4
+        } else {
+            flags
+        };
+        // Where flags contradict the operation the genuine server records a digest that is not
+        // its tree's.
+        let flags = match (self.consistent, op, flags) {
+            (true, 19, _) => 4,
+            (true, _, 4) => 0,
+            _ => flags,
+        };
         let data = self.data();
         let body = self
             .text(&path)
