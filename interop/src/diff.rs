@@ -59,7 +59,6 @@ const CLIENTS: usize = 3;
 ///
 /// # Errors
 /// When a server cannot be started or reached.
-#[allow(clippy::print_stdout)]
 pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     let seed = args
         .seed
@@ -307,8 +306,7 @@ impl Pair {
         let [left, right] = self.clients[client].each_ref().map(hello);
         let fresh = self.open(&left, &right)?;
         let mut texts = Vec::new();
-        for side in 0..2 {
-            let new = &fresh[side];
+        for (side, new) in fresh.iter().enumerate() {
             // The older connection is closed by whoever takes its session.
             let old_frames = match how {
                 Reopen::Resume

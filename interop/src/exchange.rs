@@ -35,7 +35,6 @@ const STEPS: u64 = 400;
 ///
 /// # Errors
 /// When a server cannot be started or reached, or finds something else than was left.
-#[allow(clippy::print_stdout)]
 pub fn run(args: &ExchangeArgs) -> Result<ExitCode> {
     let dir = root().join("target/interop/exchange/data");
     let _ = std::fs::remove_dir_all(&dir);
@@ -77,13 +76,13 @@ pub fn run(args: &ExchangeArgs) -> Result<ExitCode> {
 }
 
 fn compare(kind: Kind, left: &[String], found: &[String]) -> Result<()> {
-    for line in left.iter().filter(|line| !found.contains(line)) {
+    if let Some(line) = left.iter().find(|line| !found.contains(line)) {
         bail!(
             "{kind:?} does not find: {line}\nit finds:\n{}",
             found.join("\n")
         );
     }
-    for line in found.iter().filter(|line| !left.contains(line)) {
+    if let Some(line) = found.iter().find(|line| !left.contains(line)) {
         bail!("{kind:?} finds what was not left: {line}");
     }
     Ok(())

@@ -1,4 +1,5 @@
 //! Tests against real, foreign peers: clients and servers of Apache ZooKeeper.
+#![allow(clippy::print_stdout)] // What it prints is its report.
 
 pub mod apache;
 pub mod bench;

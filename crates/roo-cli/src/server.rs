@@ -25,7 +25,7 @@ snake case (snapCount: ROO_SNAP_COUNT). An argument wins over a variable, a vari
 
 Exit codes: 0 stopped, 1 failed, 2 wrong configuration, 3 trouble with the data directory.")]
 pub(crate) struct ServerArguments {
-    /// A zoo.cfg, or PORT DATADIR [tickTime] [maxClientCnxns].
+    /// A zoo.cfg, or a port and a directory, then tickTime and maxClientCnxns.
     #[arg(value_name = "ZOO.CFG | PORT DATADIR")]
     what: Vec<String>,
     /// Sets a key: -Dzookeeper.KEY=VALUE.

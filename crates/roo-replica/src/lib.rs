@@ -1,8 +1,8 @@
 //! One server without its sockets and files: what becomes of each request, which sessions live,
 //! when the log is durable enough to apply and answer.
 //!
-//! Pure: no clock, file, socket or thread can be named here. The shell feeds [`Event`]s to
-//! [`Replica::handle`], executes the [`Effect`]s it gets, in order and at once, and calls
+//! Pure: no clock, file, socket or thread can be named here. The shell feeds [`event::Event`]s to
+//! [`Replica::handle`], executes the [`effect::Effect`]s it gets, in order and at once, and calls
 //! [`Replica::commit`] with the state for writing when there is something to apply.
 //!
 //! In reading order: [`event`] and [`effect`] are the whole interface; [`write_path`] the way of

@@ -1,7 +1,7 @@
 //! The znodes, as a binary tree: each node knows its first child and its next sibling. Java:
 //! `DataTree`, `DataNode`.
 //!
-//! An arena of fixed-size nodes ([`node`]). A node stores the last component of its path together
+//! An arena of fixed-size nodes (`tree::node`). A node stores the last component of its path together
 //! with its data; an index from the hash of the whole path to the node stores no path at all.
 //! Both insertion and removal of a child are O(1), whatever the number of its siblings.
 

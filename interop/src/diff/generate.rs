@@ -116,10 +116,7 @@ impl Generator {
         self.below(n) == 0
     }
 
-    fn pick<'p, T: Copy>(&mut self, list: &'p [T]) -> T
-    where
-        T: 'p,
-    {
+    fn pick<T: Copy>(&mut self, list: &[T]) -> T {
         list[self.below(list.len())]
     }
 

@@ -261,7 +261,7 @@ fn a_creation_applied_again_gives_the_node_its_list_and_raises_only_for_plain_cr
         let stat = state.tree.persisted(ROOT);
         (stat.cversion, stat.pzxid)
     };
-    apply(&mut state, 7, again(op_code::CREATE2, 8, 1));
+    apply(&mut state, 7, again(op_code::CREATE2, 8, 4));
     assert_eq!(root(&state), (1, 1));
     apply(&mut state, 8, again(op_code::CREATE, 8, 2));
     assert_eq!(root(&state), (8, 8));
