@@ -138,14 +138,14 @@ impl Serving<'_> {
             }
             Request::CheckWatches { path, kind } => {
                 let modes = Modes::of_watcher_type(*kind).ok_or(ErrorCode::MARSHALLING_ERROR)?;
-                let path = path.as_deref().unwrap_or_default();
+                let path = path.as_deref().ok_or(ErrorCode::NO_WATCHER)?;
                 if !self.watches.contains(self.reader.watcher, path, modes) {
                     return Err(ErrorCode::NO_WATCHER.into());
                 }
             }
             Request::RemoveWatches { path, kind } => {
                 let modes = Modes::of_watcher_type(*kind).ok_or(ErrorCode::MARSHALLING_ERROR)?;
-                let path = path.as_deref().unwrap_or_default();
+                let path = path.as_deref().ok_or(ErrorCode::NO_WATCHER)?;
                 if !self.watches.remove(self.reader.watcher, path, modes) {
                     return Err(ErrorCode::NO_WATCHER.into());
                 }
@@ -322,3 +322,58 @@ fn set_watches(
 }
 
 type Missed<'m> = dyn FnMut(Option<NodeId>) -> Option<EventType> + 'm;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Rules;
+
+    #[test]
+    fn no_watch_is_found_at_a_path_that_is_null() {
+        let state = State::new(Rules::default(), 1);
+        let mut watches = WatchTable::new();
+        let reader = Reader {
+            session: SessionId(1),
+            ids: &[],
+            watcher: WatcherId(1),
+        };
+        let mut ask = |request: Request<'_>| {
+            serve(&state, &mut watches, reader, 1, &request, &mut Vec::new())
+        };
+        assert_eq!(
+            ask(Request::AddWatch {
+                path: Some("".into()),
+                mode: 0
+            }),
+            ErrorCode::OK
+        );
+        assert_eq!(
+            ask(Request::AddWatch {
+                path: None,
+                mode: 0
+            }),
+            ErrorCode::OK
+        );
+        assert_eq!(
+            ask(Request::CheckWatches {
+                path: None,
+                kind: 3
+            }),
+            ErrorCode::NO_WATCHER
+        );
+        assert_eq!(
+            ask(Request::RemoveWatches {
+                path: None,
+                kind: 3
+            }),
+            ErrorCode::NO_WATCHER
+        );
+        assert_eq!(
+            ask(Request::CheckWatches {
+                path: Some("".into()),
+                kind: 3
+            }),
+            ErrorCode::OK
+        );
+    }
+}
