@@ -14,9 +14,8 @@ const HELP: &str = "cargo xtask COMMAND
   ci                    everything that must hold: format, lints, docs, tests, foreign peers
   fix                   the only command that changes files: format, lints that mend themselves
   tidy                  the rules of the house that are no lints
-  interop [ARGUMENTS]   foreign peers: clients, diff, exchange, abuse, bench (see `interop --help`)
+  interop [ARGUMENTS]   foreign peers: clients, diff, exchange, bench (see `interop --help`)
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
-  fuzz --minutes N [TARGET]   fuzzes the decoders of outside bytes (needs nightly and cargo-fuzz)
 ";
 
 fn main() -> ExitCode {
@@ -31,7 +30,6 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "interop" => interop(rest),
         "bench" => bench(rest),
-        "fuzz" => fuzz(rest),
         _ => {
             print!("{HELP}");
             Ok(())
@@ -99,41 +97,3 @@ fn bench(arguments: &[String]) -> Result<()> {
     all.extend_from_slice(arguments);
     interop(&all)
 }
-
-fn fuzz(arguments: &[String]) -> Result<()> {
-    let mut minutes = None;
-    let mut target = None;
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        if argument == "--minutes" {
-            let text = arguments.next().context("--minutes needs a number")?;
-            minutes = Some(text.parse::<u64>().context("--minutes needs a number")?);
-        } else {
-            target = Some(argument.as_str());
-        }
-    }
-    let minutes = minutes.context("how long? --minutes N")?;
-    let seconds = format!("-max_total_time={}", minutes * 60);
-    let targets: Vec<&str> = target.map_or_else(|| FUZZ_TARGETS.to_vec(), |target| vec![target]);
-    for target in targets {
-        // Leak checks need ptrace, which containers often refuse.
-        let call = [
-            "+nightly",
-            "fuzz",
-            "run",
-            target,
-            "--",
-            &seconds,
-            "-detect_leaks=0",
-        ];
-        run("cargo", &call, &[]).with_context(|| {
-            format!("fuzz {target} (needs a nightly toolchain and `cargo install cargo-fuzz`)")
-        })?;
-    }
-    Ok(())
-}
-
-/// Every decoder that sees outside bytes.
-pub(crate) const FUZZ_TARGETS: &[&str] = &[
-    "request", "connect", "record", "log_file", "snapshot", "config", "acl_path",
-];
