@@ -107,6 +107,13 @@ impl Track {
         self.value(BYTES_HARD)
     }
 
+    /// Nothing counted yet.
+    fn zero() -> Self {
+        let mut track = Self::default();
+        track.set(0, 0);
+        track
+    }
+
     fn set(&mut self, count: i64, bytes: i64) {
         self.values.insert(COUNT.into(), count);
         self.values.insert(BYTES.into(), bytes);
@@ -218,7 +225,7 @@ impl State {
             .tree
             .data(node)
             .and_then(Track::parse)
-            .unwrap_or_default();
+            .unwrap_or_else(Track::zero);
         track.set(
             track.count().saturating_add(nodes),
             track.bytes().saturating_add(bytes),
@@ -233,8 +240,7 @@ impl State {
         let Some(node) = self.tree.find(&stats) else {
             return;
         };
-        let mut track = Track::default();
-        track.set(0, 0);
+        let mut track = Track::zero();
         if let Some(top) = self.tree.find(prefix).filter(|_| !prefix.is_empty()) {
             let (mut count, mut bytes) = (0, 0);
             for id in core::iter::once(top).chain(self.tree.descendant_ids(top)) {

@@ -201,3 +201,13 @@ fn counts_are_made_anew_after_a_load() {
         ("/p", 9, 2)
     );
 }
+
+#[test]
+fn counts_that_cannot_be_read_begin_again_at_zero() {
+    let mut scene = Scene::new();
+    scene.create("/p", "12345");
+    scene.limit("count=9,bytes=-1");
+    scene.set("/zookeeper/quota/p/zookeeper_stats", Some("hello"));
+    scene.create("/p/a", "12");
+    assert_eq!(scene.stats(), "count=1,bytes=2");
+}
