@@ -113,7 +113,25 @@ fn report_panics() {
     }));
 }
 
+/// Each connection is a descriptor; systems start programs with few and allow many.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(
+            Resource::Nofile,
+            Rlimit {
+                current: maximum,
+                maximum,
+            },
+        )
+    {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
 fn serve(config: ServerConfig) -> ExitCode {
+    raise_descriptor_limit();
     let data_dir = config.data_dir.clone();
     let mut signals = match Signals::new([SIGINT, SIGTERM]) {
         Ok(signals) => signals,
