@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod bench;
+mod files;
 mod server;
 
 use std::process::ExitCode;
@@ -21,6 +22,10 @@ struct Arguments {
 enum Command {
     /// Runs a server. Without arguments: on 127.0.0.1:2181, with its data in ./data.
     Server(server::ServerArguments),
+    /// Shows or checks transaction logs, ours and Apache's.
+    Log(files::FileArguments),
+    /// Shows or checks snapshots, ours and Apache's.
+    Snapshot(files::FileArguments),
     /// Measures a server.
     Bench(bench::BenchArgs),
 }
@@ -30,6 +35,8 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None => return server::run(&server::ServerArguments::default()),
         Some(Command::Server(arguments)) => return server::run(&arguments),
+        Some(Command::Log(arguments)) => files::logs(&arguments),
+        Some(Command::Snapshot(arguments)) => files::snapshots(&arguments),
         Some(Command::Bench(arguments)) => bench::run(arguments),
     };
     done.unwrap_or_else(|error| {
