@@ -404,9 +404,18 @@ fn check_multi_create(create: &Create<'_>) -> Decoded<()> {
     }
 }
 
+/// A path of a multi; that it is null is noted.
+fn path_or_note<'a>(r: &mut Reader<'a>, missing: &mut bool) -> Result<Cow<'a, str>, DecodeError> {
+    let path = r.string()?;
+    *missing |= path.is_none();
+    Ok(path.unwrap_or_default())
+}
+
 fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
     let ordered = |_: DecodeError| BadRequest::MalformedWrite;
     let mut ops = Vec::new();
+    // Java misses a path only when the whole has been read.
+    let mut path_missing = false;
     while let Some(op) = multi_header(r).map_err(ordered)? {
         ops.push(match op {
             op_code::CREATE
@@ -417,28 +426,30 @@ fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
                 if op != op_code::CREATE_TTL {
                     check_multi_create(&create)?;
                 }
-                if create.path.is_none() {
-                    return Err(BadRequest::MalformedWrite);
-                }
+                path_missing |= create.path.is_none();
                 MultiOp::Create(create)
             }
             op_code::DELETE => MultiOp::Delete {
-                path: r.required_string().map_err(ordered)?,
+                path: path_or_note(r, &mut path_missing).map_err(ordered)?,
                 version: r.i32().map_err(ordered)?,
             },
             op_code::SET_DATA => MultiOp::SetData {
-                path: r.required_string().map_err(ordered)?,
+                path: path_or_note(r, &mut path_missing).map_err(ordered)?,
                 data: r.buffer().map_err(ordered)?,
                 version: r.i32().map_err(ordered)?,
             },
             op_code::CHECK => MultiOp::Check {
-                path: r.required_string().map_err(ordered)?,
+                path: path_or_note(r, &mut path_missing).map_err(ordered)?,
                 version: r.i32().map_err(ordered)?,
             },
             _ => return Err(BadRequest::MalformedWrite),
         });
     }
-    Ok(ops)
+    if path_missing {
+        Err(BadRequest::MalformedWrite)
+    } else {
+        Ok(ops)
+    }
 }
 
 fn multi_read<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiReadOp<'a>>> {
