@@ -34,7 +34,9 @@ const STEPS: &[Step] = &[
     ("tests", || {
         crate::run("cargo", &["test", "--workspace"], &[])
     }),
-    ("differential", || peers(&["diff", "--ops", "10000", "--seed", "1"])),
+    ("differential", || {
+        peers(&["diff", "--ops", "10000", "--seed", "1"])
+    }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
 ];
