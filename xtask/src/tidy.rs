@@ -14,11 +14,20 @@ use crate::root;
 const ARROWS: &[(&str, &[&str])] = &[
     ("roo-proto", &[]),
     ("roo-state", &["roo-proto"]),
-    ("roo-replica", &["roo-proto", "roo-state"]),
+    ("roo-zab", &["roo-proto"]),
+    ("roo-replica", &["roo-proto", "roo-state", "roo-zab"]),
     ("roo-store", &["roo-proto"]),
+    ("roo-peer", &["roo-proto", "roo-zab", "roo-replica"]),
     (
         "roo-server",
-        &["roo-proto", "roo-state", "roo-replica", "roo-store"],
+        &[
+            "roo-proto",
+            "roo-state",
+            "roo-zab",
+            "roo-replica",
+            "roo-store",
+            "roo-peer",
+        ],
     ),
     (
         "roo-cli",
@@ -27,7 +36,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Crates that cannot name the world.
-const PURE: &[&str] = &["roo-proto", "roo-state", "roo-replica"];
+const PURE: &[&str] = &["roo-proto", "roo-state", "roo-zab", "roo-replica"];
 
 /// What a pure crate must not say outside its tests.
 const IMPURE: &[&str] = &[

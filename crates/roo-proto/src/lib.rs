@@ -4,7 +4,7 @@
 //! [`ids`], [`acl`], [`stat`], [`error_code`], [`op_code`] are the vocabulary; [`jute`] the only
 //! place that knows jute's rules; [`frame`] the four-byte length in front of each packet;
 //! [`connect`] the handshake; [`request`] and [`reply`] what clients ask and get; [`txn`] what
-//! the leader decided; [`path`] the rules of znode paths.
+//! the leader decided; [`path`] the rules of znode paths; [`ensemble`] which servers belong together.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
@@ -15,6 +15,7 @@ extern crate std;
 
 pub mod acl;
 pub mod connect;
+pub mod ensemble;
 pub mod error_code;
 pub mod frame;
 pub mod ids;

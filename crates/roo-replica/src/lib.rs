@@ -5,7 +5,8 @@
 //! [`Replica::handle`], executes the [`effect::Effect`]s it gets, in order and at once, and calls
 //! [`Replica::commit`] with the state for writing when there is something to apply.
 //!
-//! In reading order: [`event`] and [`effect`] are the whole interface; [`write_path`] the way of
+//! In reading order: [`event`] and [`effect`] are the whole interface, [`peer_message`] what goes
+//! to other servers; [`write_path`] the way of
 //! a write from request to reply; [`sessions`] the clock of every session; [`snapshotting`] when
 //! a snapshot is due; [`reaper`] when containers and expired nodes are collected.
 #![no_std]
@@ -17,6 +18,7 @@ extern crate std;
 
 pub mod effect;
 pub mod event;
+pub mod peer_message;
 pub mod reaper;
 pub mod sessions;
 pub mod snapshotting;
