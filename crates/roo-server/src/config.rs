@@ -15,7 +15,9 @@ use std::path::PathBuf;
 use roo_store::file_name::Compression;
 
 use crate::auth::AuthSettings;
+use crate::client::settings::RequestThrottle;
 use crate::client::throttle::ThrottleSettings;
+use crate::group_commit::GroupCommit;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub struct ServerConfig {
     pub jute_max_buffer: usize,
     pub jute_max_buffer_extra: usize,
     pub global_outstanding_limit: usize,
-    pub request_throttle_max_requests: usize,
+    pub request_throttle: RequestThrottle,
     pub throttled_op_wait_time_ms: u64,
     pub large_request_threshold: usize,
     pub large_request_max_bytes: usize,
@@ -69,6 +71,7 @@ pub struct ServerConfig {
     pub pre_alloc_size: u64,
     pub force_sync: bool,
     pub fsync_warning_threshold_ms: u64,
+    pub group_commit: GroupCommit,
     pub snapshot_compression: Compression,
     pub snapshot_trust_empty: bool,
     pub serialize_last_processed_zxid: bool,
@@ -109,7 +112,7 @@ impl Default for ServerConfig {
             jute_max_buffer: 0xF_FFFF,
             jute_max_buffer_extra: 0xF_FFFF,
             global_outstanding_limit: 1000,
-            request_throttle_max_requests: 0,
+            request_throttle: RequestThrottle::default(),
             throttled_op_wait_time_ms: 0,
             large_request_threshold: 0,
             large_request_max_bytes: 100 << 20,
@@ -117,6 +120,7 @@ impl Default for ServerConfig {
                 tokens: 0,
                 fill_time_ms: 1,
                 fill_count: 1,
+                ..ThrottleSettings::default()
             },
             max_in_flight_per_connection: 1000,
             connection_write_queue_bytes: 16 << 20,
@@ -136,6 +140,7 @@ impl Default for ServerConfig {
             pre_alloc_size: 65_536 << 10,
             force_sync: true,
             fsync_warning_threshold_ms: 1000,
+            group_commit: GroupCommit::default(),
             snapshot_compression: Compression::Plain,
             snapshot_trust_empty: false,
             serialize_last_processed_zxid: true,

@@ -3,9 +3,9 @@
 //! In reading order: [`config`] what the operator wants; [`node`] the composition root and the
 //! loop around the replica; [`loading`] from files to a state; [`shared_state`] the one lock and
 //! its rules; [`client`] the clients' sockets and the reads; [`dispatcher`] from applied
-//! transactions to the clients; [`storage_thread`] and [`snapshot_thread`] the disk; [`auth`] who
-//! clients are; [`admin`] what operators ask; [`stats`], [`limits`], [`clock`] and [`queue`] what
-//! all of them use.
+//! transactions to the clients; [`storage_thread`] with [`group_commit`] and [`snapshot_thread`]
+//! the disk; [`auth`] who clients are; [`admin`] what operators ask; [`stats`], [`limits`],
+//! [`clock`] and [`queue`] what all of them use.
 
 pub mod admin;
 pub mod auth;
@@ -13,6 +13,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dispatcher;
+pub mod group_commit;
 pub mod limits;
 pub mod loading;
 pub mod node;

@@ -20,7 +20,7 @@ use roo_replica::{Config as ReplicaConfig, Replica};
 use roo_state::access::Providers;
 use roo_state::prepare::PrepareRules;
 use roo_state::state::Rules;
-use roo_store::data_dir::{DataDir, read_my_id};
+use roo_store::data_dir::{DataDir, read_my_id, take_initialize};
 use roo_store::disk::{Disk, OsDisk};
 use roo_store::error::StoreError;
 use roo_store::log::writer::{LogOptions, LogWriter};
@@ -30,6 +30,7 @@ use thiserror::Error;
 use crate::admin::words::{TRACE_MASK, WordsThread};
 use crate::client::io_thread::{IoThread, WAKE};
 use crate::client::settings::ClientSettings;
+use crate::client::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::dispatcher::Dispatcher;
@@ -111,6 +112,11 @@ impl Node {
         )?);
         let clock = Clock::new();
         let loaded = loading::load(&disk, &dir, &load_settings(&config, clock))?;
+        let (snapshot_due, fresh) = (loaded.replayed.records > 0, is_fresh(&loaded));
+        let may_be_empty = take_initialize(disk.as_ref(), &config.data_dir)?;
+        if fresh && !may_be_empty && !config.db_autocreate {
+            return Err(unexpectedly_empty(&dir).into());
+        }
         let io_threads = match config.io_threads {
             0 => thread::available_parallelism().map_or(1, usize::from),
             n => n,
@@ -122,7 +128,6 @@ impl Node {
             io.push(Arc::new(Io::new(Waker::new(poll.registry(), WAKE)?)));
             polls.push(poll);
         }
-        let (snapshot_due, fresh) = (loaded.replayed.records > 0, is_fresh(&loaded));
         let replica = Replica::new(replica_config(&config, clock), &loaded.state, clock.now());
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state),
@@ -134,6 +139,7 @@ impl Node {
             stats: ServerStats::default(),
             connections: Mutex::default(),
             by_address: Mutex::default(),
+            throttle: Mutex::new(Throttle::new(config.connection_throttle, clock.now())),
             started: clock.now(),
             trace_mask: AtomicI64::new(TRACE_MASK),
             stopping: AtomicBool::new(false),
@@ -193,6 +199,16 @@ fn join(thread: JoinHandle<()>) {
 
 fn is_fresh(loaded: &Loaded) -> bool {
     loaded.snapshot.is_none() && loaded.replayed.records == 0
+}
+
+// Compat: C-19 Apache's server begins before its first transaction then.
+fn unexpectedly_empty(dir: &DataDir) -> StoreError {
+    StoreError::Layout {
+        path: dir.snapshots.clone(),
+        what: "there is no database, and db.autocreate=false forbids to begin one".into(),
+        advice: "restore the missing one; to begin a new one, make a file initialize in dataDir"
+            .into(),
+    }
 }
 
 fn load_settings(config: &ServerConfig, clock: Clock) -> LoadSettings {
@@ -256,7 +272,7 @@ fn client_settings(config: &ServerConfig) -> ClientSettings {
         max_client_cnxns: config.max_client_cnxns,
         max_cnxns: config.max_cnxns,
         global_outstanding_limit: config.global_outstanding_limit,
-        request_throttle_max_requests: config.request_throttle_max_requests,
+        request_throttle: config.request_throttle,
         large_request_threshold: config.large_request_threshold,
         large_request_max_bytes: config.large_request_max_bytes,
         sessionless_cnxn_timeout_ms: config.sessionless_cnxn_timeout_ms,
@@ -266,7 +282,6 @@ fn client_settings(config: &ServerConfig) -> ClientSettings {
         enforce_auth_schemes: config.enforce_auth_schemes.clone(),
         trace_mask_settable: config.allows_word("stmk"),
         auth: config.auth.clone(),
-        throttle: config.connection_throttle,
     }
 }
 
@@ -402,6 +417,7 @@ impl Starter {
             shared: Arc::clone(&self.shared),
             queue: Arc::clone(queue),
             writer: LogWriter::new(Arc::clone(&self.disk), self.dir.logs.clone(), options),
+            group_commit: self.config.group_commit,
             warning_threshold: Duration::from_millis(self.config.fsync_warning_threshold_ms),
         };
         spawn("storage", move || {

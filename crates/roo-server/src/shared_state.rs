@@ -24,6 +24,7 @@ use roo_replica::event::{ConnId, Event};
 use roo_state::state::State;
 use roo_state::watch::WatchTable;
 
+use crate::client::throttle::Throttle;
 use crate::clock::Clock;
 use crate::queue::BatchQueue;
 use crate::stats::{ConnectionStats, ServerStats};
@@ -241,6 +242,8 @@ pub struct Shared {
     pub connections: Mutex<HashMap<u64, Arc<ConnectionStats>>>,
     /// Connections by address.
     pub by_address: Mutex<HashMap<IpAddr, usize>>,
+    /// Tokens for handshakes.
+    pub throttle: Mutex<Throttle>,
     /// When the server began to serve.
     pub started: Time,
     /// What `gtmk` shows and `stmk` sets; nothing is traced by it.

@@ -199,8 +199,10 @@ counters! {
     sessionless_connections_expired,
     /// Sessions expired.
     stale_sessions_expired,
-    /// Requests from connections that are gone.
+    /// Requests that were served although they had become stale.
     stale_requests,
+    /// Requests that became stale and closed their connection.
+    stale_requests_dropped,
     /// Snapshots written.
     snap_count,
     /// Snapshots that failed.
@@ -254,6 +256,7 @@ pub struct ServerStats {
     pub fsync_time: Latency,
     pub sync_batch_size: Latency,
     pub snapshot_time: Latency,
+    pub connection_token_deficit: Latency,
     pub response_size: Latency,
     pub last_response_size: AtomicU64,
 }

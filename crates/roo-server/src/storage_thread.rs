@@ -1,6 +1,6 @@
 //! The thread that owns the log: takes all the records there are, writes them in one go, syncs
-//! once, and says how far the log is durable. An idle server syncs at once; it never waits to
-//! fill a batch.
+//! once, and says how far the log is durable. An idle server syncs at once; it waits to fill a
+//! batch only if the operator wants it to ([`crate::group_commit`]).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use roo_store::error::StoreError;
 use roo_store::log::record::encode_record;
 use roo_store::log::writer::LogWriter;
 
+use crate::group_commit::GroupCommit;
 use crate::queue::BatchQueue;
 use crate::shared_state::{Input, Shared};
 use crate::stats::Counters;
@@ -39,6 +40,8 @@ pub struct StorageThread {
     pub queue: Arc<BatchQueue<StorageInput>>,
     /// The log.
     pub writer: LogWriter,
+    /// When it is synced.
+    pub group_commit: GroupCommit,
     /// A sync that takes longer is complained about.
     pub warning_threshold: Duration,
 }
@@ -50,50 +53,78 @@ impl StorageThread {
     /// When the disk refuses: nothing that was not acknowledged may be acknowledged then.
     pub fn run(mut self) -> Result<(), StoreError> {
         let mut batch = Vec::new();
-        let mut bytes = Vec::new();
+        let mut more = Vec::new();
+        let mut group = Group::default();
+        let mut synced = Instant::now();
         loop {
             self.queue.take(Duration::from_secs(3600), &mut batch);
-            if self.work(&mut batch, &mut bytes)? {
+            while let Some(wait) = self.patience(synced, &batch) {
+                self.queue.take(wait, &mut more);
+                if more.is_empty() {
+                    break;
+                }
+                batch.append(&mut more);
+            }
+            if self.work(&mut batch, &mut group)? {
                 return Ok(());
             }
+            synced = Instant::now();
         }
+    }
+
+    /// How long to wait for more than this batch, if at all.
+    fn patience(&self, synced: Instant, batch: &[StorageInput]) -> Option<Duration> {
+        if self.group_commit.flush_delay.is_zero() {
+            return None;
+        }
+        let is_record = |input: &&StorageInput| matches!(input, StorageInput::Append { .. });
+        let stops = batch
+            .iter()
+            .any(|input| matches!(input, StorageInput::Stop));
+        let records = batch.iter().filter(is_record).count();
+        let wait = self.group_commit.patience(synced.elapsed(), records);
+        wait.filter(|_| !stops)
     }
 
     /// Writes and syncs a batch; true when it was the last one.
     fn work(
         &mut self,
         batch: &mut Vec<StorageInput>,
-        bytes: &mut Vec<u8>,
+        group: &mut Group,
     ) -> Result<bool, StoreError> {
-        let mut first = None;
-        let mut last = None;
         let mut stop = false;
-        let mut records = 0;
         for input in batch.drain(..) {
             match input {
                 StorageInput::Append { zxid, record } => {
-                    first.get_or_insert(zxid);
-                    last = Some(zxid);
-                    records += 1;
-                    encode_record(bytes, &[&record]);
+                    group.add(zxid, &record);
+                    if self.group_commit.is_full(group.records) {
+                        self.commit(group)?;
+                    }
                 }
                 StorageInput::Roll => {
-                    write(&mut self.writer, &mut first, bytes)?;
+                    group.write(&mut self.writer)?;
                     self.writer.roll();
                 }
                 StorageInput::Stop => stop = true,
             }
         }
-        write(&mut self.writer, &mut first, bytes)?;
-        if let Some(upto) = last {
+        self.commit(group)?;
+        Ok(stop)
+    }
+
+    /// Makes the group durable and says so.
+    fn commit(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        group.write(&mut self.writer)?;
+        let records = std::mem::take(&mut group.records);
+        if let Some(upto) = group.last.take() {
             let began = Instant::now();
             self.writer.sync()?;
-            self.account(began.elapsed(), records);
+            self.account(began.elapsed(), records as u64);
             self.shared
                 .inbox
                 .push(Input::Event(Event::LogDurable { upto }));
         }
-        Ok(stop)
+        Ok(())
     }
 
     fn account(&self, took: Duration, records: u64) {
@@ -116,16 +147,32 @@ impl StorageThread {
     }
 }
 
-fn write(
-    writer: &mut LogWriter,
-    first: &mut Option<Zxid>,
-    bytes: &mut Vec<u8>,
-) -> Result<(), StoreError> {
-    if let Some(first) = first.take() {
-        writer.append(first, bytes)?;
+/// Records that share a sync.
+#[derive(Debug, Default)]
+struct Group {
+    records: usize,
+    /// The first that is not written yet.
+    first: Option<Zxid>,
+    last: Option<Zxid>,
+    /// Those that are not written yet.
+    bytes: Vec<u8>,
+}
+
+impl Group {
+    fn add(&mut self, zxid: Zxid, record: &[u8]) {
+        self.first.get_or_insert(zxid);
+        self.last = Some(zxid);
+        self.records += 1;
+        encode_record(&mut self.bytes, &[record]);
     }
-    bytes.clear();
-    // One huge batch should not keep its memory for ever.
-    bytes.shrink_to(16 << 20);
-    Ok(())
+
+    fn write(&mut self, writer: &mut LogWriter) -> Result<(), StoreError> {
+        if let Some(first) = self.first.take() {
+            writer.append(first, &self.bytes)?;
+        }
+        self.bytes.clear();
+        // One huge batch should not keep its memory for ever.
+        self.bytes.shrink_to(16 << 20);
+        Ok(())
+    }
 }

@@ -141,6 +141,23 @@ fn remove_temporary(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Whether there was a file `initialize` in `dataDir`, by which an operator says that an empty
+/// directory is no mistake. It counts for one start: it is gone afterwards.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn take_initialize(disk: &dyn Disk, data_dir: &Path) -> Result<bool, StoreError> {
+    let path = data_dir.join("initialize");
+    match disk.remove(&path) {
+        Ok(()) => {
+            disk.sync_dir(data_dir).at("sync", data_dir)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error).at("remove", &path),
+    }
+}
+
 /// The server's id in the file `myid` of `dataDir`; `None` without the file.
 ///
 /// # Errors

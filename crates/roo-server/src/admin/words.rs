@@ -503,6 +503,7 @@ impl WordsThread {
         Some(match name {
             "fsynctime" => &stats.fsync_time,
             "snapshottime" => &stats.snapshot_time,
+            "connection_token_deficit" => &stats.connection_token_deficit,
             "sync_processor_batch_size" => &stats.sync_batch_size,
             "readlatency" => &stats.read_latency,
             "updatelatency" => &stats.update_latency,
@@ -576,7 +577,8 @@ impl WordsThread {
             "auth_failed_count",
             stats.counters.auth_failed_count.load(Ordering::Relaxed),
         );
-        out.put("connection_drop_probability", double(0.0));
+        let drop_chance = self.shared.throttle.lock().drop_chance();
+        out.put("connection_drop_probability", double(drop_chance));
         out.put("outstanding_tls_handshake", 0);
         out.put("non_mtls_remote_conn_count", 0);
         out.put("non_mtls_local_conn_count", 0);

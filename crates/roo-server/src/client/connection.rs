@@ -74,6 +74,12 @@ pub struct Connection {
     pub at_end: bool,
     /// The whole packets in `input` must wait for replies to earlier ones.
     pub paused: bool,
+    /// The kernel has told that the client will send no more; what it sent before may be unread.
+    pub hung_up: bool,
+    /// Since when the first packet in `input` waits for requests of other connections.
+    pub stalled: Option<Time>,
+    /// Stands in its thread's line of those.
+    pub in_line: bool,
     /// Stands in the list of connections to be looked after in this round.
     pub queued: bool,
     /// What is counted of it.

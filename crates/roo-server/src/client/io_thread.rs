@@ -26,7 +26,6 @@ use crate::auth;
 use crate::client::connection::{Connection, Phase};
 use crate::client::serving::{NO_SESSION, Round};
 use crate::client::settings::ClientSettings;
-use crate::client::throttle::Throttle;
 use crate::limits;
 use crate::shared_state::{Input, IoShared, Mail, Peer, Place, Shared};
 use crate::stats::{ConnectionStats, Counters, NO_OP};
@@ -58,7 +57,10 @@ pub struct IoThread {
     events: Vec<Input>,
     spare: Vec<Vec<u8>>,
     words: SyncSender<WordRequest>,
-    throttle: Throttle,
+    /// Connections whose next request waits for requests of others, first come first, and when
+    /// they are all looked at again.
+    line: VecDeque<(usize, u32)>,
+    next_look: Time,
 }
 
 impl IoThread {
@@ -78,7 +80,6 @@ impl IoThread {
             poll.registry()
                 .register(listener, LISTEN, Interest::READABLE)?;
         }
-        let throttle = Throttle::new(settings.throttle, shared.clock.now());
         Ok(Self {
             index,
             shared,
@@ -95,7 +96,8 @@ impl IoThread {
             events: Vec::new(),
             spare: Vec::new(),
             words,
-            throttle,
+            line: VecDeque::new(),
+            next_look: Time(0),
         })
     }
 
@@ -112,6 +114,7 @@ impl IoThread {
                     Token(slot) => {
                         if let Some(conn) = self.connections.get_mut(slot) {
                             conn.readable |= event.is_readable() || event.is_read_closed();
+                            conn.hung_up |= event.is_read_closed();
                         }
                         self.enqueue(slot);
                     }
@@ -119,6 +122,7 @@ impl IoThread {
             }
             self.adopt(now);
             self.expire_sessionless(now);
+            self.advance_line(now);
             self.read_sockets();
             self.serve(now);
             self.finish();
@@ -134,7 +138,13 @@ impl IoThread {
         let io = Arc::clone(&self.shared.io[self.index]);
         io.parked.store(true, Ordering::SeqCst);
         let busy = !self.ready.is_empty() || io.has_mail.load(Ordering::SeqCst);
-        let timeout = if busy { Duration::ZERO } else { IDLE };
+        let timeout = if busy {
+            Duration::ZERO
+        } else if self.line.is_empty() {
+            IDLE
+        } else {
+            self.stall().min(IDLE)
+        };
         if let Err(error) = self.poll.poll(polled, Some(timeout))
             && error.kind() != io::ErrorKind::Interrupted
         {
@@ -266,6 +276,9 @@ impl IoThread {
             readable: true,
             at_end: false,
             paused: false,
+            hung_up: false,
+            stalled: None,
+            in_line: false,
             queued: false,
             stats,
         });
@@ -313,6 +326,35 @@ impl IoThread {
             {
                 Counters::inc(&self.shared.stats.counters.sessionless_connections_expired);
                 conn.phase = Phase::Dead;
+                self.enqueue(slot);
+            }
+        }
+    }
+
+    fn stall(&self) -> Duration {
+        Duration::from_millis(self.settings.request_throttle.stall_time_ms.max(1))
+    }
+
+    /// As many requests that waited for those of others as there is room for get their turn; now
+    /// and then all are looked at, as some may have become stale.
+    fn advance_line(&mut self, now: Time) {
+        if self.line.is_empty() {
+            return;
+        }
+        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
+        let mut turns = (self.settings.request_throttle.max_requests).saturating_sub(outstanding);
+        if now >= self.next_look {
+            self.next_look = now.after(self.stall());
+            turns = self.line.len();
+        }
+        for _ in 0..turns {
+            let Some((slot, generation)) = self.line.pop_front() else {
+                return;
+            };
+            if let Some(conn) = self.connections.get_mut(slot)
+                && conn.generation == generation
+            {
+                conn.in_line = false;
                 self.enqueue(slot);
             }
         }
@@ -366,7 +408,7 @@ impl IoThread {
             events: &mut self.events,
             spare: &mut self.spare,
             words: &self.words,
-            throttle: &mut self.throttle,
+            line: &mut self.line,
             reads: 0,
         };
         for (slot, from, to) in self.chunks.drain(..) {
@@ -487,7 +529,8 @@ impl IoThread {
                 conn.phase = Phase::Dead;
             }
             let waits_for_reader = conn.unsent() > self.settings.connection_write_queue_bytes;
-            if conn.paused && conn.in_flight.is_empty() && !waits_for_reader {
+            let waits_for_others = conn.stalled.is_some();
+            if conn.paused && conn.in_flight.is_empty() && !waits_for_reader && !waits_for_others {
                 // What it waited for is out; the rest of its packets can be served.
                 conn.paused = false;
                 again.push(slot);

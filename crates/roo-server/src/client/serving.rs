@@ -1,6 +1,7 @@
 //! What becomes of each packet: the handshake and four-letter words; reads, which are served here
 //! and now; everything that must be ordered, which goes to the replica.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
@@ -24,7 +25,6 @@ use crate::admin::words::{Word, WordRequest};
 use crate::auth;
 use crate::client::connection::{Connection, Pending, Phase};
 use crate::client::settings::ClientSettings;
-use crate::client::throttle::Throttle;
 use crate::shared_state::{Input, IoShared, Place, Shared};
 use crate::stats::Counters;
 
@@ -48,8 +48,8 @@ pub struct Round<'a> {
     pub spare: &'a mut Vec<Vec<u8>>,
     /// The way to whoever answers four-letter words.
     pub words: &'a SyncSender<WordRequest>,
-    /// Tokens for handshakes.
-    pub throttle: &'a mut Throttle,
+    /// Connections that wait for requests of others, first come first.
+    pub line: &'a mut VecDeque<(usize, u32)>,
     /// Reads served in this round.
     pub reads: u64,
 }
@@ -138,8 +138,13 @@ impl Round<'_> {
         self.count(&self.shared.stats.counters.connection_request_count);
         self.count(&self.shared.stats.counters.packets_received);
         conn.stats.received.fetch_add(1, Ordering::Relaxed);
-        if !self.throttle.admit(self.now) {
+        let renewed = connect.session != NO_SESSION;
+        if renewed {
+            self.count(&self.shared.stats.counters.connection_revalidate_count);
+        }
+        if !self.admit(renewed) {
             self.count(&self.shared.stats.counters.connection_throttle_tokens);
+            self.count(&self.shared.stats.counters.connection_rejected);
             conn.end();
             return;
         }
@@ -157,12 +162,21 @@ impl Round<'_> {
             .push(Input::Event(Event::Connecting { conn, connect }));
     }
 
+    fn admit(&self, renewed: bool) -> bool {
+        let mut throttle = self.shared.throttle.lock();
+        self.shared
+            .stats
+            .connection_token_deficit
+            .add(throttle.deficit());
+        throttle.admit(self.now, renewed)
+    }
+
     /// Takes note of something that the replica now has.
     fn submitted(&self, conn: &mut Connection, op: i32, xid: i32, large_bytes: usize) {
         conn.in_flight.push_back(Pending {
             op,
             xid,
-            arrived: self.now,
+            arrived: conn.stalled.unwrap_or(self.now),
             large_bytes,
         });
         conn.stats.outstanding.fetch_add(1, Ordering::Relaxed);
@@ -187,6 +201,10 @@ impl Round<'_> {
                 return true;
             }
             if self.must_wait(conn) {
+                return false;
+            }
+            let ordered = !conn.in_flight.is_empty() || op_code::is_write(header.op);
+            if ordered && self.stalls(slot, conn) {
                 return false;
             }
         }
@@ -229,12 +247,43 @@ impl Round<'_> {
             &counters.max_in_flight_per_connection
         } else if over(self.settings.global_outstanding_limit, outstanding) {
             &counters.global_outstanding_limit
-        } else if over(self.settings.request_throttle_max_requests, outstanding) {
-            &counters.request_throttle_wait_count
         } else {
             return false;
         };
         self.count(limit);
+        true
+    }
+
+    /// Whether a request for the replica waits for requests of others. One that became stale
+    /// meanwhile ends its connection, as what came behind it must not overtake it.
+    fn stalls(&mut self, slot: u32, conn: &mut Connection) -> bool {
+        let throttle = &self.settings.request_throttle;
+        if throttle.max_requests == 0 {
+            return false;
+        }
+        let counters = &self.shared.stats.counters;
+        let waited_ms = conn.stalled.map_or(0, |since| self.now.millis_since(since));
+        let timeout_ms = conn.stats.timeout_ms.load(Ordering::Relaxed);
+        let stale = throttle.is_stale(conn.at_end || conn.hung_up, waited_ms, timeout_ms);
+        if stale && throttle.drop_stale {
+            self.count(&counters.stale_requests_dropped);
+            conn.stalled = None;
+            conn.phase = Phase::Dead;
+            return true;
+        }
+        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
+        if !throttle.is_full(outstanding) {
+            if stale {
+                self.count(&counters.stale_requests);
+            }
+            return false;
+        }
+        self.count(&counters.request_throttle_wait_count);
+        conn.stalled.get_or_insert(self.now);
+        if !conn.in_line {
+            conn.in_line = true;
+            self.line.push_back((slot as usize, conn.generation));
+        }
         true
     }
 
@@ -303,6 +352,7 @@ impl Round<'_> {
             return;
         }
         self.submitted(conn, op, xid, large);
+        let arrived = conn.stalled.take().unwrap_or(self.now);
         if op_code::is_write(op) {
             self.count(&self.shared.stats.counters.prep_processor_request_queued);
         }
@@ -313,7 +363,7 @@ impl Round<'_> {
             op,
             body: body.into(),
             ids: Arc::clone(&conn.ids),
-            arrived: self.now,
+            arrived,
         })));
         if op == op_code::CLOSE_SESSION {
             conn.phase = Phase::AwaitAnswer;

@@ -1,13 +1,17 @@
 //! Every key: its name, what becomes of it, its default and its meaning. The page
 //! docs/configuration.md is made of this table.
 
+use std::collections::BTreeMap;
+
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// It takes effect.
     Effective,
-    /// It is understood and has nothing to change here.
+    /// It is understood and has nothing to change here, as on a lone server of Apache's.
     Accepted,
+    /// It changes something in Apache's server and nothing here: a warning says why.
+    Inert,
     /// It asks for something that this server does not have: a warning says so.
     Unsupported,
 }
@@ -21,7 +25,7 @@ pub struct Key {
     pub status: Status,
     /// What holds without it.
     pub default: &'static str,
-    /// What it means.
+    /// What it means, or why it has no effect.
     pub doc: &'static str,
 }
 
@@ -34,12 +38,21 @@ const fn on(name: &'static str, default: &'static str, doc: &'static str) -> Key
     }
 }
 
-const fn ok(name: &'static str) -> Key {
+const fn ok(name: &'static str, doc: &'static str) -> Key {
     Key {
         name,
         status: Status::Accepted,
         default: "",
-        doc: "",
+        doc,
+    }
+}
+
+const fn inert(name: &'static str, doc: &'static str) -> Key {
+    Key {
+        name,
+        status: Status::Inert,
+        default: "",
+        doc,
     }
 }
 
@@ -52,31 +65,51 @@ const fn no(name: &'static str, doc: &'static str) -> Key {
     }
 }
 
-/// Names that begin so are numbered or named further: `server.1`.
-pub const PREFIXES: &[(&str, Status)] = &[
-    ("server.", Status::Effective),
-    ("group.", Status::Accepted),
-    ("weight.", Status::Accepted),
-    ("authProvider.", Status::Unsupported),
-    ("ssl.", Status::Unsupported),
-    ("quorum.auth.", Status::Unsupported),
-    ("metricsProvider.", Status::Unsupported),
-    ("admin.", Status::Unsupported),
-    ("superUser.", Status::Unsupported),
-    ("kerberos.", Status::Unsupported),
-    ("netty.", Status::Accepted),
-    ("nio.", Status::Accepted),
-    ("commitProcessor.", Status::Accepted),
-    ("pathStats.", Status::Accepted),
-    ("multiAddress.", Status::Accepted),
-    ("fastleader.", Status::Accepted),
-    ("jvm.pause.", Status::Accepted),
-    ("leader.", Status::Accepted),
-    ("learner.", Status::Accepted),
-    ("follower.", Status::Accepted),
-    ("observer.", Status::Accepted),
-    ("observerMaster.", Status::Accepted),
-    ("messageTracker.", Status::Accepted),
+/// For servers of an ensemble.
+const ENSEMBLE: &str = "an ensemble";
+const NO_CACHE: &str = "replies are not cached but written straight from the tree";
+const NO_CLEANER: &str = "watches are removed with their connection, there is nothing to clean";
+const ONE_LOOP: &str = "clients are served by the threads of ioThreads";
+
+/// Names that begin so are numbered or named further, `server.1`; what becomes of them, and for
+/// what they are or why they have no effect.
+pub const PREFIXES: &[(&str, Status, &str)] = &[
+    ("server.", Status::Effective, ""),
+    ("group.", Status::Accepted, ENSEMBLE),
+    ("weight.", Status::Accepted, ENSEMBLE),
+    (
+        "authProvider.",
+        Status::Unsupported,
+        "other schemes than digest and ip",
+    ),
+    ("ssl.", Status::Unsupported, "TLS"),
+    ("sasl.", Status::Unsupported, "SASL"),
+    ("quorum.auth.", Status::Unsupported, "SASL between servers"),
+    ("metricsProvider.", Status::Unsupported, "metrics over HTTP"),
+    ("admin.", Status::Unsupported, "the admin server"),
+    ("superUser.", Status::Unsupported, "SASL"),
+    ("kerberos.", Status::Unsupported, "Kerberos"),
+    ("netty.", Status::Inert, ONE_LOOP),
+    ("nio.", Status::Inert, ONE_LOOP),
+    ("commitProcessor.", Status::Accepted, ENSEMBLE),
+    (
+        "pathStats.",
+        Status::Inert,
+        "the most used paths are not logged",
+    ),
+    ("multiAddress.", Status::Accepted, ENSEMBLE),
+    ("fastleader.", Status::Accepted, ENSEMBLE),
+    (
+        "jvm.pause.",
+        Status::Inert,
+        "there is no Java machine that pauses",
+    ),
+    ("leader.", Status::Accepted, ENSEMBLE),
+    ("learner.", Status::Accepted, ENSEMBLE),
+    ("follower.", Status::Accepted, ENSEMBLE),
+    ("observer.", Status::Accepted, ENSEMBLE),
+    ("observerMaster.", Status::Accepted, ENSEMBLE),
+    ("messageTracker.", Status::Accepted, ENSEMBLE),
 ];
 
 /// See the module.
@@ -147,7 +180,27 @@ pub const KEYS: &[Key] = &[
     on(
         "request_throttle_max_requests",
         "0: off",
-        "A second, lower limit of the same kind.",
+        "Writes in work before every further one has to wait, whoever sends it.",
+    ),
+    on(
+        "request_throttle_stall_time",
+        "100",
+        "ms after which one that waits is looked at again at the latest.",
+    ),
+    on(
+        "request_throttle_drop_stale",
+        "true",
+        "Close the connection of a request that became stale while it waited.",
+    ),
+    on(
+        "request_stale_connection_check",
+        "true",
+        "Stale is what a client sent that has closed its connection since.",
+    ),
+    on(
+        "request_stale_latency_check",
+        "false",
+        "Stale is what has waited longer than its session's timeout.",
     ),
     on(
         "throttled_op_wait_time",
@@ -180,6 +233,41 @@ pub const KEYS: &[Key] = &[
         "Tokens that come back at once.",
     ),
     on(
+        "connection_throttle_freeze_time",
+        "-1: off",
+        "ms between changes of the chance that a handshake is refused without a look at the tokens.",
+    ),
+    on(
+        "connection_throttle_drop_increase",
+        "0.02",
+        "By how much that chance grows when there are no tokens.",
+    ),
+    on(
+        "connection_throttle_drop_decrease",
+        "0.002",
+        "By how much it shrinks when there are enough.",
+    ),
+    on(
+        "connection_throttle_decrease_ratio",
+        "0",
+        "The part of the tokens that may be missing when there are enough.",
+    ),
+    on(
+        "connection_throttle_weight_enabled",
+        "false",
+        "Handshakes cost as much as their session's weight; the tokens are multiplied by the global one.",
+    ),
+    on(
+        "connection_throttle_global_session_weight",
+        "3",
+        "What a new session costs.",
+    ),
+    on(
+        "connection_throttle_renew_session_weight",
+        "2",
+        "What a session costs that is taken up again.",
+    ),
+    on(
         "skipACL",
         "no",
         "\"yes\": access control lists are not checked.",
@@ -208,8 +296,13 @@ pub const KEYS: &[Key] = &[
     ),
     on(
         "4lw.commands.whitelist",
-        "srvr",
-        "Four-letter words that are answered; * is all.",
+        "none",
+        "Four-letter words that are answered beside srvr; * is all.",
+    ),
+    on(
+        "readonlymode.enabled",
+        "false",
+        "The word isro is answered, too. There is no read-only mode without an ensemble.",
     ),
     on(
         "snapCount",
@@ -235,6 +328,21 @@ pub const KEYS: &[Key] = &[
         "forceSync",
         "yes",
         "\"no\": writes are acknowledged before they are safe on disk. Do not.",
+    ),
+    on(
+        "flushDelay",
+        "0: none",
+        "ms since the last sync before the next one, so that more writes share it.",
+    ),
+    on(
+        "maxWriteQueuePollTime",
+        "flushDelay / 3",
+        "ms without a further write after which a sync is not delayed any longer.",
+    ),
+    on(
+        "maxBatchSize",
+        "1000",
+        "Writes that share a sync at most; 0 or less: all there are.",
     ),
     on(
         "fsync.warningthresholdms",
@@ -266,7 +374,7 @@ pub const KEYS: &[Key] = &[
     on(
         "db.autocreate",
         "true",
-        "Begin a new database in an empty directory.",
+        "Begin a new database in an empty directory; false: only if there is a file initialize in dataDir.",
     ),
     on(
         "autopurge.snapRetainCount",
@@ -329,54 +437,52 @@ pub const KEYS: &[Key] = &[
         "info",
         "error, warn, info, debug, trace, or a filter of the tracing crate.",
     ),
-    ok("serverCnxnFactory"),
-    ok("initLimit"),
-    ok("syncLimit"),
-    ok("connectToLearnerMasterLimit"),
-    ok("electionAlg"),
-    ok("peerType"),
-    ok("standaloneEnabled"),
-    ok("quorumListenOnAllIPs"),
-    ok("leaderServes"),
-    ok("syncEnabled"),
-    ok("cnxTimeout"),
-    ok("quorumCnxnTimeoutMs"),
-    ok("electionPortBindRetry"),
-    ok("quorum.cnxn.threads.size"),
-    ok("tcpKeepAlive"),
-    ok("leaderConnectDelayDuringRetryMs"),
-    ok("forceSnapshotSync"),
-    ok("forward_learner_requests_to_commit_processor_disabled"),
-    ok("commitLogCount"),
-    ok("snapshotSizeFactor"),
-    ok("flushDelay"),
-    ok("maxWriteQueuePollTime"),
-    ok("maxBatchSize"),
-    ok("request_throttle_stall_time"),
-    ok("request_throttle_drop_stale"),
-    ok("request_stale_connection_check"),
-    ok("request_stale_latency_check"),
-    ok("request_throttler.shutdownTimeout"),
-    ok("connection_throttle_freeze_time"),
-    ok("connection_throttle_drop_increase"),
-    ok("connection_throttle_drop_decrease"),
-    ok("connection_throttle_decrease_ratio"),
-    ok("connection_throttle_weight_enabled"),
-    ok("connection_throttle_global_session_weight"),
-    ok("connection_throttle_renew_session_weight"),
-    ok("connection_throttle_local_session_weight"),
-    ok("maxResponseCacheSize"),
-    ok("maxGetChildrenResponseCacheSize"),
-    ok("intBufferStartingSizeBytes"),
-    ok("watchManagerName"),
-    ok("watcherCleanThreshold"),
-    ok("watcherCleanIntervalInSeconds"),
-    ok("watcherCleanThreadsNum"),
-    ok("maxInProcessingDeadWatchers"),
-    ok("bitHashCacheSize"),
-    ok("enableEagerACLCheck"),
-    ok("fips-mode"),
-    ok("observerMasterPort"),
+    ok(
+        "serverCnxnFactory",
+        "the one that is there does what both do, but TLS",
+    ),
+    ok("initLimit", ENSEMBLE),
+    ok("syncLimit", ENSEMBLE),
+    ok("connectToLearnerMasterLimit", ENSEMBLE),
+    ok("electionAlg", ENSEMBLE),
+    ok("peerType", ENSEMBLE),
+    ok("standaloneEnabled", ENSEMBLE),
+    ok("quorumListenOnAllIPs", ENSEMBLE),
+    ok("leaderServes", ENSEMBLE),
+    ok("syncEnabled", ENSEMBLE),
+    ok("cnxTimeout", ENSEMBLE),
+    ok("quorumCnxnTimeoutMs", ENSEMBLE),
+    ok("electionPortBindRetry", ENSEMBLE),
+    ok("quorum.cnxn.threads.size", ENSEMBLE),
+    ok("tcpKeepAlive", ENSEMBLE),
+    ok("leaderConnectDelayDuringRetryMs", ENSEMBLE),
+    ok("forceSnapshotSync", ENSEMBLE),
+    ok(
+        "forward_learner_requests_to_commit_processor_disabled",
+        ENSEMBLE,
+    ),
+    ok("commitLogCount", ENSEMBLE),
+    ok("snapshotSizeFactor", ENSEMBLE),
+    inert(
+        "request_throttler.shutdownTimeout",
+        "a stop waits for the log and for nothing else",
+    ),
+    inert(
+        "connection_throttle_local_session_weight",
+        "there are no local sessions",
+    ),
+    inert("maxResponseCacheSize", NO_CACHE),
+    inert("maxGetChildrenResponseCacheSize", NO_CACHE),
+    inert("intBufferStartingSizeBytes", "buffers grow as they must"),
+    inert("watchManagerName", "one table holds all kinds of watches"),
+    inert("watcherCleanThreshold", NO_CLEANER),
+    inert("watcherCleanIntervalInSeconds", NO_CLEANER),
+    inert("watcherCleanThreadsNum", NO_CLEANER),
+    inert("maxInProcessingDeadWatchers", NO_CLEANER),
+    inert("bitHashCacheSize", NO_CLEANER),
+    ok("enableEagerACLCheck", ENSEMBLE),
+    no("fips-mode", "TLS"),
+    ok("observerMasterPort", ENSEMBLE),
     no("secureClientPort", "TLS for clients"),
     no("secureClientPortAddress", "TLS for clients"),
     no("sslQuorum", "TLS between servers"),
@@ -388,9 +494,7 @@ pub const KEYS: &[Key] = &[
     no("dynamicConfigFile", "an ensemble"),
     no("localSessionsEnabled", "local sessions"),
     no("localSessionsUpgradingEnabled", "local sessions"),
-    no("readonlymode.enabled", "read-only mode"),
     no("superUser", "SASL"),
-    no("sasl.serverconfig", "SASL"),
     no("allowSaslFailedClients", "SASL"),
     no("sessionRequireClientSASLAuth", "SASL"),
     no("SASLAuthenticationProvider.superPassword", "SASL"),
@@ -403,6 +507,7 @@ pub const KEYS: &[Key] = &[
     no("ensembleAuthName", "the ensemble scheme"),
     no("security.auth_to_local", "Kerberos"),
     no("requireKerberosConfig", "Kerberos"),
+    no("kinit", "Kerberos"),
     no("audit.enable", "the audit log"),
     no("audit.impl.class", "the audit log"),
 ];
@@ -443,30 +548,54 @@ pub fn page() -> String {
             key.name, key.default, key.doc
         ));
     }
-    page.push_str(
-        "\n## Accepted without effect\n\nThese keys of Apache's have nothing to change here",
-    );
-    page.push_str(" (other machinery, or only meaningful in an ensemble):\n\n");
-    let names = |status| {
-        let keys = KEYS
-            .iter()
-            .filter(move |key| key.status == status)
-            .map(|key| key.name.to_owned());
-        let prefixes = PREFIXES
-            .iter()
-            .filter(move |(_, s)| *s == status)
-            .map(|(p, _)| format!("{p}*"));
-        keys.chain(prefixes)
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
-    page.push_str(&names(Status::Accepted));
+    page.push_str(INERT);
+    let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, _, why) in named(Status::Inert) {
+        reasons.entry(why).or_default().push(name);
+    }
+    for (why, names) in reasons {
+        page.push_str(&format!("| {} | {why} |\n", names.join(", ")));
+    }
+    page.push_str(ACCEPTED);
+    page.push_str(&list(Status::Accepted));
     page.push_str(".\n\n## Known, not supported\n\nA warning names them at the start:\n\n");
-    page.push_str(&names(Status::Unsupported));
+    page.push_str(&list(Status::Unsupported));
     page.push_str(".\n");
     page
 }
+
+/// The keys and beginnings of keys of a status, as the page names them, with their reason.
+fn named(status: Status) -> impl Iterator<Item = (String, Status, &'static str)> {
+    let keys = KEYS
+        .iter()
+        .map(|key| (format!("`{}`", key.name), key.status, key.doc));
+    let prefixes = PREFIXES
+        .iter()
+        .map(|(prefix, status, why)| (format!("`{prefix}*`"), *status, *why));
+    keys.chain(prefixes).filter(move |(_, of, _)| *of == status)
+}
+
+fn list(status: Status) -> String {
+    let names: Vec<String> = named(status).map(|(name, ..)| name).collect();
+    names.join(", ")
+}
+
+const INERT: &str = "
+## Understood, without effect
+
+These keys change something in Apache's server and nothing here.
+A warning names them at the start.
+
+| key | why |
+|---|---|
+";
+
+const ACCEPTED: &str = "
+## For ensembles only
+
+These keys change nothing on a server without an ensemble, neither here nor in Apache's (`serverCnxnFactory` chooses between two ways to the same service):
+
+";
 
 const HEAD: &str = "# Configuration
 
@@ -506,6 +635,16 @@ mod tests {
             committed == page(),
             "run UPDATE_EXPECT=1 cargo test -p roo-server"
         );
+    }
+
+    #[test]
+    fn whatever_has_no_effect_has_a_reason() {
+        let mut without = KEYS
+            .iter()
+            .map(|key| (key.name, key.status, key.doc))
+            .chain(PREFIXES.iter().copied())
+            .filter(|(_, status, why)| *status != Status::Effective && why.is_empty());
+        assert_eq!(without.next(), None);
     }
 
     #[test]

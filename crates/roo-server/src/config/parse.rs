@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
+use std::time::Duration;
 
 use roo_store::file_name::Compression;
 
 use super::keys::{self, KEYS, PREFIXES, Status};
 use super::{ConfigError, LogFormat, ServerConfig, properties};
 use crate::auth::DigestAlgorithm;
+use crate::client::settings::RequestThrottle;
+use crate::client::throttle::{Dropping, ThrottleSettings, Weights};
+use crate::group_commit::GroupCommit;
 
 /// A value and where it stands.
 #[derive(Clone, Debug)]
@@ -112,26 +116,26 @@ impl Settings {
 
     fn set(&mut self, name: &str, value: String, place: String) {
         let name = name.strip_prefix("zookeeper.").unwrap_or(name);
-        let prefix = PREFIXES.iter().find(|(prefix, _)| name.starts_with(prefix));
-        let status = match (keys::find(name), prefix) {
-            (Some(key), _) => key.status,
-            (None, Some((_, status))) => *status,
+        let prefix = PREFIXES
+            .iter()
+            .find(|(prefix, ..)| name.starts_with(prefix));
+        let (status, why) = match (keys::find(name), prefix) {
+            (Some(key), _) => (key.status, key.doc),
+            (None, Some((_, status, why))) => (*status, *why),
             (None, None) => {
                 self.warnings
                     .push(format!("{place}: unknown key {name}{}", nearest(name)));
                 return;
             }
         };
-        if status == Status::Unsupported {
-            let what = keys::find(name).map_or("", |key| key.doc);
-            let what = if what.is_empty() {
-                String::new()
-            } else {
-                format!(" ({what})")
-            };
-            self.warnings.push(format!(
-                "{place}: {name} is not supported{what} and has no effect"
-            ));
+        match status {
+            Status::Effective | Status::Accepted => {}
+            Status::Inert => self
+                .warnings
+                .push(format!("{place}: {name} has no effect: {why}")),
+            Status::Unsupported => self.warnings.push(format!(
+                "{place}: {name} is not supported ({why}) and has no effect"
+            )),
         }
         self.values.insert(name.into(), Setting { value, place });
     }
@@ -321,19 +325,72 @@ impl Settings {
             .buffer("jute.maxbuffer.extrasize", config.jute_max_buffer, 0)?
             .max(1024);
         config.global_outstanding_limit = self.size("globalOutstandingLimit", 1000)?;
-        config.request_throttle_max_requests = self.size("request_throttle_max_requests", 0)?;
+        config.request_throttle = self.request_throttle()?;
         config.throttled_op_wait_time_ms = self.limit("throttled_op_wait_time", 0)?;
         config.large_request_threshold = self.size("largeRequestThreshold", 0)?;
         config.large_request_max_bytes = self.size("largeRequestMaxBytes", 100 << 20)?;
-        config.connection_throttle.tokens = self.limit("connection_throttle_tokens", 0)?;
-        config.connection_throttle.fill_time_ms =
-            self.amount("connection_throttle_fill_time", 1)?;
-        config.connection_throttle.fill_count = self.amount("connection_throttle_fill_count", 1)?;
+        config.connection_throttle = self.connection_throttle()?;
         config.max_in_flight_per_connection = self.size("maxInFlightPerConnection", 1000)?;
         config.connection_write_queue_bytes = self.size("connectionWriteQueueBytes", 16 << 20)?;
         let threads = self.number("ioThreads", 0, 0..=128)?;
         config.io_threads = usize::try_from(threads).unwrap_or(0);
         Ok(())
+    }
+
+    fn request_throttle(&self) -> Parsed<RequestThrottle> {
+        Ok(RequestThrottle {
+            max_requests: self.size("request_throttle_max_requests", 0)?,
+            stall_time_ms: self.amount("request_throttle_stall_time", 100)?,
+            drop_stale: self.flag("request_throttle_drop_stale", true)?,
+            stale_connection_check: self.flag("request_stale_connection_check", true)?,
+            stale_latency_check: self.flag("request_stale_latency_check", false)?,
+        })
+    }
+
+    fn connection_throttle(&self) -> Parsed<ThrottleSettings> {
+        let fraction = |name, default| self.fraction(name, default);
+        let weight = |name, default| Ok(self.number(name, default, 1..=1_000)?.unsigned_abs());
+        let weights = Weights {
+            new_session: weight("connection_throttle_global_session_weight", 3)?,
+            renewed_session: weight("connection_throttle_renew_session_weight", 2)?,
+        };
+        let dropping = Dropping {
+            freeze_time_ms: self.limit("connection_throttle_freeze_time", 0)?,
+            increase: fraction("connection_throttle_drop_increase", 0.02)?,
+            decrease: fraction("connection_throttle_drop_decrease", 0.002)?,
+            decrease_ratio: fraction("connection_throttle_decrease_ratio", 0.0)?,
+        };
+        let freezes = self.number("connection_throttle_freeze_time", -1, i64::MIN..=i64::MAX)? >= 0;
+        Ok(ThrottleSettings {
+            tokens: self.limit("connection_throttle_tokens", 0)?,
+            fill_time_ms: self.amount("connection_throttle_fill_time", 1)?,
+            fill_count: self.amount("connection_throttle_fill_count", 1)?,
+            weights: self
+                .flag("connection_throttle_weight_enabled", false)?
+                .then_some(weights),
+            dropping: freezes.then_some(dropping),
+        })
+    }
+
+    /// A part of a whole.
+    fn fraction(&self, name: &str, default: f64) -> Parsed<f64> {
+        let Some(text) = self.text(name) else {
+            return Ok(default);
+        };
+        text.parse()
+            .ok()
+            .filter(|n| (0.0..=1.0).contains(n))
+            .ok_or_else(|| self.error(name, "a number from 0 to 1"))
+    }
+
+    fn group_commit(&self) -> Parsed<GroupCommit> {
+        let flush_delay = self.limit("flushDelay", 0)?;
+        let poll_time = self.limit("maxWriteQueuePollTime", flush_delay / 3)?;
+        Ok(GroupCommit {
+            flush_delay: Duration::from_millis(flush_delay),
+            poll_time: Duration::from_millis(poll_time),
+            max_batch: self.size("maxBatchSize", 1000)?,
+        })
     }
 
     fn buffer(&self, name: &str, default: usize, min: i64) -> Parsed<usize> {
@@ -361,6 +418,7 @@ impl Settings {
         config.pre_alloc_size = kib("preAllocSize", 65_536)?;
         config.force_sync = self.yes_or_no("forceSync", true)?;
         config.fsync_warning_threshold_ms = self.amount("fsync.warningthresholdms", 1000)?;
+        config.group_commit = self.group_commit()?;
         config.snapshot_compression = match self.text("snapshot.compression.method") {
             None | Some("") => Compression::Plain,
             Some("gz") => Compression::Gzip,
@@ -466,6 +524,13 @@ impl Settings {
                 .map(|word| word.trim().to_owned())
                 .filter(|w| !w.is_empty())
                 .collect();
+        }
+        // Scripts ask srvr whether the server lives, and clients isro whether it is read-only.
+        let isro = self.flag("readonlymode.enabled", false)?.then_some("isro");
+        for word in isro.into_iter().chain(["srvr"]) {
+            if !config.allows_word(word) {
+                config.four_letter_words.push(word.into());
+            }
         }
         Ok(())
     }

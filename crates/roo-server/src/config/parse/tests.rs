@@ -87,13 +87,16 @@ fn every_error_names_line_key_and_what_was_expected() {
 
 #[test]
 fn typos_are_named_with_what_was_meant() {
-    let (_, warnings) =
-        parsed("dataDir=/d\nclientport=1\nsnapcount=5\nsecureClientPort=9\nfoo.bar=1\n");
+    let (_, warnings) = parsed(
+        "dataDir=/d\nclientport=1\nsnapcount=5\nsecureClientPort=9\nfoo.bar=1\nnio.numWorkerThreads=8\nadmin.serverPort=1\n",
+    );
     let expected = [
         "zoo.cfg:2: unknown key clientport; did you mean clientPort?",
         "zoo.cfg:3: unknown key snapcount; did you mean snapCount?",
         "zoo.cfg:4: secureClientPort is not supported (TLS for clients) and has no effect",
         "zoo.cfg:5: unknown key foo.bar",
+        "zoo.cfg:6: nio.numWorkerThreads has no effect: clients are served by the threads of ioThreads",
+        "zoo.cfg:7: admin.serverPort is not supported (the admin server) and has no effect",
     ];
     assert_eq!(warnings, expected);
 }
@@ -124,4 +127,54 @@ fn arguments_win_over_variables_and_these_over_the_file() {
         (9, 4096, 0)
     );
     assert!(settings.argument("novalue").is_err());
+}
+
+#[test]
+fn throttles_and_group_commit_take_their_keys() {
+    let lines = "dataDir=/d\nconnection_throttle_tokens=5\nconnection_throttle_weight_enabled=true\n\
+                 connection_throttle_renew_session_weight=1\nconnection_throttle_freeze_time=50\n\
+                 connection_throttle_drop_increase=0.5\nrequest_throttle_max_requests=7\n\
+                 request_throttle_drop_stale=false\nflushDelay=30\nmaxBatchSize=-1\n";
+    let config = parsed(lines).0.unwrap();
+    let throttle = config.connection_throttle;
+    let weights = Weights {
+        new_session: 3,
+        renewed_session: 1,
+    };
+    assert_eq!((throttle.tokens, throttle.weights), (5, Some(weights)));
+    let dropping = Dropping {
+        freeze_time_ms: 50,
+        increase: 0.5,
+        decrease: 0.002,
+        decrease_ratio: 0.0,
+    };
+    assert_eq!(throttle.dropping, Some(dropping));
+    let requests = config.request_throttle;
+    assert_eq!((requests.max_requests, requests.drop_stale), (7, false));
+    let group_commit = GroupCommit {
+        flush_delay: Duration::from_millis(30),
+        poll_time: Duration::from_millis(10),
+        max_batch: 0,
+    };
+    assert_eq!(config.group_commit, group_commit);
+    assert_eq!(
+        error("dataDir=/d\nconnection_throttle_drop_increase=2"),
+        "zoo.cfg:2: connection_throttle_drop_increase=2: expected a number from 0 to 1"
+    );
+    let plain = parsed("dataDir=/d\n").0.unwrap();
+    assert_eq!(plain.connection_throttle.dropping, None);
+    assert_eq!(plain.group_commit, GroupCommit::default());
+}
+
+#[test]
+fn srvr_is_always_answered_and_isro_where_read_only_mode_is_on() {
+    let words = |lines: &str| {
+        let config = parsed(lines).0.unwrap();
+        ["srvr", "isro", "ruok"].map(|word| config.allows_word(word))
+    };
+    assert_eq!(words("dataDir=/d\n"), [true, false, false]);
+    let ruok = "dataDir=/d\n4lw.commands.whitelist=ruok\n";
+    assert_eq!(words(ruok), [true, false, true]);
+    let read_only = "dataDir=/d\nreadonlymode.enabled=true\n";
+    assert_eq!(words(read_only), [true, true, false]);
 }
