@@ -4,7 +4,8 @@
 //! [`ids`], [`acl`], [`stat`], [`error_code`], [`op_code`] are the vocabulary; [`jute`] the only
 //! place that knows jute's rules; [`frame`] the four-byte length in front of each packet;
 //! [`connect`] the handshake; [`request`] and [`reply`] what clients ask and get; [`txn`] what
-//! the leader decided; [`path`] the rules of znode paths; [`ensemble`] which servers belong together.
+//! the leader decided; [`path`] the rules of znode paths; [`ensemble`] which servers belong together;
+//! [`properties`] the syntax of configuration files.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
@@ -22,6 +23,7 @@ pub mod ids;
 pub mod jute;
 pub mod op_code;
 pub mod path;
+pub mod properties;
 pub mod reply;
 pub mod request;
 pub mod stat;
