@@ -1,9 +1,20 @@
 //! Who belongs to an ensemble: ids, addresses, roles, weights; as data and as the text of
 //! `server.N` lines and dynamic configuration files. Java: `QuorumVerifier`, `QuorumServer`.
+//!
+//! In reading order: the types, then `member` one server's string, `text` the whole text and the
+//! files, [`reconfig`] what a client's request makes of an ensemble. Nothing here resolves names.
+
+mod member;
+pub mod reconfig;
+mod text;
+
+pub use member::parse_member;
+pub use text::{parse_text_version, text_version};
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::ids::ServerId;
 
@@ -17,6 +28,7 @@ pub enum MemberRole {
 }
 
 /// One address of a member's peer ports. The host is as configured, never resolved here.
+/// [`parse_member`] writes an IPv6 literal as Java does, `0:0:0:0:0:0:0:1`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PeerAddress {
     /// Name or literal; an IPv6 literal without its brackets.
@@ -91,4 +103,107 @@ impl Ensemble {
             .filter(|(_, member)| member.role == MemberRole::Voter)
             .map(|(id, _)| *id)
     }
+
+    /// Whether Java takes both for the same configuration: of equal kind, and of equal version or
+    /// with the same members, groups and weights. `==` compares everything.
+    /// Java: `QuorumMaj.equals`, `QuorumHierarchical.equals`.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        let voting = match (&self.voting, &other.voting) {
+            (Voting::Majority, Voting::Majority) => true,
+            (
+                Voting::Hierarchical { groups, .. },
+                Voting::Hierarchical {
+                    groups: other_groups,
+                    ..
+                },
+            ) => {
+                if self.version == other.version {
+                    return true;
+                }
+                groups == other_groups && self.all_weights() == other.all_weights()
+            }
+            (Voting::Majority, Voting::Hierarchical { .. })
+            | (Voting::Hierarchical { .. }, Voting::Majority) => return false,
+        };
+        let members = self.members.len() == other.members.len()
+            && self
+                .members
+                .iter()
+                .zip(&other.members)
+                .all(|(a, b)| a.0 == b.0 && a.1.same_as(b.1));
+        self.version == other.version || (voting && members)
+    }
+
+    /// The weights that are named, and 1 for every voter that has none.
+    fn all_weights(&self) -> BTreeMap<ServerId, u64> {
+        let mut all: BTreeMap<ServerId, u64> = self.voters().map(|id| (id, 1)).collect();
+        if let Voting::Hierarchical { weights, .. } = &self.voting {
+            all.extend(weights);
+        }
+        all
+    }
 }
+
+impl Member {
+    /// Whether Java takes both for the same server: the role, the client address, and the sets of
+    /// peer and of election addresses are equal, hosts without regard to case.
+    /// Java: `QuorumServer.equals`.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        let host = |host: &str| host.to_ascii_lowercase();
+        let client = |m: &Self| m.client.as_ref().map(|c| (host(&c.host), c.port));
+        let peer = |m: &Self| -> BTreeSet<(String, u16)> {
+            let addresses = m.addresses.iter();
+            addresses.map(|a| (host(&a.host), a.peer_port)).collect()
+        };
+        let election = |m: &Self| -> BTreeSet<(String, Option<u16>)> {
+            let addresses = m.addresses.iter();
+            addresses
+                .map(|a| (host(&a.host), a.election_port))
+                .collect()
+        };
+        self.role == other.role
+            && client(self) == client(other)
+            && peer(self) == peer(other)
+            && election(self) == election(other)
+    }
+}
+
+/// Which of Java's exceptions a text earns; clients that reconfigure can tell them apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The text has not the form it must have. Java: `ConfigException`.
+    Form,
+    /// A number is none or out of range, or the servers make no ensemble. Java:
+    /// `IllegalArgumentException`.
+    Value,
+}
+
+/// A text that is no ensemble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnsembleError {
+    /// Java's view of it.
+    pub fault: Fault,
+    /// Which key: `server.3`.
+    pub key: String,
+    /// What stands there, if anything does.
+    pub value: Option<String>,
+    /// What should.
+    pub expected: String,
+}
+
+impl fmt::Display for EnsembleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, "={value}")?;
+        }
+        write!(f, ": expected {}", self.expected)
+    }
+}
+
+impl core::error::Error for EnsembleError {}
+
+#[cfg(test)]
+mod tests;
