@@ -10,6 +10,7 @@
 
 pub mod reader;
 pub mod record;
+pub mod truncate;
 pub mod writer;
 
 /// "ZKLG"

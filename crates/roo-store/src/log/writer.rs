@@ -11,6 +11,7 @@ use roo_proto::ids::Zxid;
 use crate::disk::{Disk, DiskFile, OpenMode};
 use crate::error::{IoContext, StoreError};
 use crate::file_name::log_name;
+use crate::log::truncate::truncate;
 use crate::log::{FILE_HEADER_LEN, file_header};
 
 /// What the configuration says about logs. Sizes in bytes, 0 is off.
@@ -177,6 +178,29 @@ impl LogWriter {
             if limit > 0 && this.open.as_ref().is_some_and(|log| log.position > limit) {
                 this.open = None;
             }
+            Ok(())
+        })
+    }
+
+    /// Removes every record behind `after`, durably, and makes durable what stays. The next record
+    /// opens a new file.
+    ///
+    /// # Errors
+    /// When a file cannot be read or changed, or is damaged before the cut; and ever after.
+    pub fn truncate(&mut self, after: Zxid, max_payload: usize) -> Result<(), StoreError> {
+        self.sync()?;
+        self.open = None;
+        self.guarded(|this| truncate(&this.disk, &this.dir, after, max_payload))
+    }
+
+    /// Lets go of all files, because they are about to be removed.
+    ///
+    /// # Errors
+    /// After a failed write or sync.
+    pub fn forget(&mut self) -> Result<(), StoreError> {
+        self.guarded(|this| {
+            this.open = None;
+            this.unsynced.clear();
             Ok(())
         })
     }
