@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout)]
 
 mod ci;
+mod fuzz;
 mod tidy;
 
 use std::path::PathBuf;
@@ -15,6 +16,8 @@ const HELP: &str = "cargo xtask COMMAND
   fix                   the only command that changes files: format, lints that mend themselves
   tidy                  the rules of the house that are no lints
   interop [ARGUMENTS]   foreign peers: clients, diff, exchange, bench (see `interop --help`)
+  fuzz [--minutes N] [TARGET]
+                        random bytes for every decoder (docs/internals/fuzzing.md)
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
 ";
 
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
         "fix" => fix(),
         "tidy" => tidy::run(),
         "interop" => interop(rest),
+        "fuzz" => fuzz::run(rest),
         "bench" => bench(rest),
         _ => {
             print!("{HELP}");

@@ -40,21 +40,26 @@ impl Settings {
     /// When it cannot be read or has a bad escape.
     pub fn read_file(&mut self, path: &Path) -> Parsed<()> {
         let place = path.display().to_string();
-        let error = |place: String, key: &str, expected: String| ConfigError {
-            place,
-            key: key.into(),
+        let bytes = std::fs::read(path).map_err(|e| ConfigError {
+            place: place.clone(),
+            key: "the file".into(),
             value: None,
-            expected,
-        };
-        let bytes = std::fs::read(path).map_err(|e| {
-            error(
-                place.clone(),
-                "the file",
-                format!("a readable configuration file ({e})"),
-            )
+            expected: format!("a readable configuration file ({e})"),
         })?;
-        let found = properties::parse(&bytes)
-            .map_err(|(line, what)| error(format!("{place}:{line}"), "the line", what.into()))?;
+        self.read_text(&place, &bytes)
+    }
+
+    /// Takes the settings in the content of a file; `place` is what messages call it.
+    ///
+    /// # Errors
+    /// When it has a bad escape.
+    pub fn read_text(&mut self, place: &str, bytes: &[u8]) -> Parsed<()> {
+        let found = properties::parse(bytes).map_err(|(line, what)| ConfigError {
+            place: format!("{place}:{line}"),
+            key: "the line".into(),
+            value: None,
+            expected: what.into(),
+        })?;
         self.from_file = true;
         for property in found {
             let place = format!("{place}:{}", property.line);

@@ -1,0 +1,59 @@
+//! What people write: configurations, access control lists, paths.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use roo_proto::acl::{Id, PERM_ALL, PERM_READ};
+use roo_proto::jute::decode_utf8;
+use roo_proto::path;
+use roo_proto::request::RequestAcl;
+use roo_server::auth::{AuthSettings, address_id, authenticate};
+use roo_server::config::parse::Settings;
+use roo_state::access::{Providers, permits, resolve, user_name};
+
+use crate::take_chunk;
+
+/// The content of a `zoo.cfg`. Whatever it says, it is a configuration or one line that names the
+/// place.
+pub fn zoo_cfg(bytes: &[u8]) {
+    let mut settings = Settings::default();
+    let read = settings.read_text("zoo.cfg", bytes);
+    // An argument wins over the file; a host's name would be asked of the network.
+    let fixed = settings.argument("clientPortAddress=127.0.0.1");
+    if let Err(error) = read.and(fixed).and_then(|()| settings.config()) {
+        assert!(!error.place.is_empty() && !error.expected.is_empty());
+    }
+}
+
+/// Scheme, id and path, each with its length: what somebody proves, what a list asks for, and
+/// whether the one permits the other.
+pub fn acl_and_path(bytes: &[u8]) {
+    let mut rest = bytes;
+    let [scheme, id, text, proof] = [(); 4].map(|()| take_chunk(&mut rest));
+    let (scheme, id, text) = (decode_utf8(scheme), decode_utf8(id), decode_utf8(text));
+    let address = IpAddr::V6(Ipv6Addr::from(u128::from(rest.len() as u64)));
+    let settings = AuthSettings::default();
+    let mut ids = vec![address_id(address)];
+    ids.extend(authenticate(Some(&scheme), Some(proof), address, &settings).unwrap_or_default());
+    ids.push(Id::new("ip", &text));
+    let entry = |scheme: &str, id: &str| RequestAcl {
+        perms: PERM_ALL,
+        scheme: Some(scheme.to_owned().into()),
+        id: Some(id.to_owned().into()),
+    };
+    let asked = [entry(&scheme, &id), entry("ip", &id), entry("auth", &text)];
+    for list in [&asked[..1], &asked[1..2], &asked[2..], &asked[..]] {
+        if let Ok(list) = resolve(Some(list), &ids, Providers::default()) {
+            assert!(!list.is_empty());
+            let _ = permits(&list, PERM_READ, &ids);
+        }
+    }
+    for id in &ids {
+        let _ = user_name(id);
+    }
+    if path::is_valid(&text) {
+        assert!(path::is_loadable(&text) || text == "/");
+        let (parent, name) = path::split(&text).expect("a valid path has a slash");
+        assert!(path::is_valid(parent) && !name.contains('/'));
+        assert!(path::is_under(&text, parent), "{text:?} under {parent:?}");
+    }
+}
