@@ -216,15 +216,18 @@ impl State {
     /// Mends what a loaded directory may lack: system nodes, quota counts; ends sessions that own
     /// ephemerals but are not in the table, and returns them.
     pub fn repair_after_load(&mut self) -> Vec<SessionId> {
-        self.make_system_nodes();
         let orphans: Vec<SessionId> = self
             .tree
             .sessions_with_ephemerals()
             .filter(|session| !self.sessions.contains_key(session))
             .collect();
         for session in &orphans {
-            let nodes: Vec<_> = self.tree.ephemerals_of(*session).collect();
-            for node in nodes {
+            // By path: a file that nests ephemerals has the lower ones gone with the upper.
+            let paths: Vec<String> = self.ephemerals(*session).collect();
+            for path in paths {
+                let Some(node) = self.tree.find(&path) else {
+                    continue;
+                };
                 if let Some(parent) = self.tree.parent(node) {
                     let zxid = self.last_zxid.0;
                     self.tree
@@ -233,6 +236,8 @@ impl State {
                 self.tree.remove(node);
             }
         }
+        // Behind the orphans, as a damaged file may call a system node one.
+        self.make_system_nodes();
         self.recount_quotas();
         self.tree.acls.sweep_all();
         orphans
