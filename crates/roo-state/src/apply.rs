@@ -140,8 +140,9 @@ impl State {
         } = txn;
         let (parent_path, name) = path::split(&path).ok_or(ErrorCode::NO_NODE)?;
         let parent = self.tree.find(parent_path).ok_or(ErrorCode::NO_NODE)?;
-        if name.len() > MAX_NAME || (name.is_empty() && path != "/") {
-            // No server writes this; a snapshot could not hold it.
+        if name.len() > MAX_NAME || (path != "/" && !path::is_loadable(&path)) {
+            // No server writes this; a snapshot could not hold it, and a second path to a node
+            // would give it another digest.
             return Err(ErrorCode::BAD_ARGUMENTS);
         }
         if let Some(node) = self.tree.find(&path) {
