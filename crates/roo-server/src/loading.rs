@@ -1,6 +1,7 @@
 //! From a data directory to a state: the newest snapshot that loses nothing, and the log behind
 //! it. Java: `FileTxnSnapLog.restore`.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -114,7 +115,7 @@ pub fn load(
     for file in &found.candidates {
         match load_snapshot(disk.as_ref(), file, settings) {
             Ok((state, comparable_after)) => {
-                let loaded = replay(disk, dir, settings, state, comparable_after)?;
+                let loaded = replay(disk, &dir.logs, settings, state, comparable_after)?;
                 let last = loaded.replayed.last;
                 if let Some((newer, error)) = rejected.into_iter().find(|(r, _)| r.zxid > last) {
                     tracing::error!(
@@ -124,6 +125,7 @@ pub fn load(
                     return Err(error);
                 }
                 refuse_lost_end(&found.unfinished, last)?;
+                settle(disk.as_ref(), dir, Some(file), &loaded)?;
                 return Ok(Loaded {
                     snapshot: Some(file.zxid),
                     ..loaded
@@ -150,7 +152,24 @@ pub fn load(
         });
     }
     let state = State::new(settings.rules, settings.hash_seed);
-    replay(disk, dir, settings, state, Zxid::ZERO)
+    let loaded = replay(disk, &dir.logs, settings, state, Zxid::ZERO)?;
+    settle(disk.as_ref(), dir, None, &loaded)?;
+    Ok(loaded)
+}
+
+/// The server starts from this: makes it safe, and says what was cut.
+fn settle(
+    disk: &dyn Disk,
+    dir: &DataDir,
+    snapshot: Option<&SnapshotFile>,
+    loaded: &Loaded,
+) -> Result<(), StoreError> {
+    let snapshot = snapshot.map(|file| file.path.as_path());
+    recovery::settle(disk, &dir.logs, snapshot, &loaded.replayed)?;
+    for warning in &loaded.replayed.warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }
 
 /// A snapshot is only begun of transactions that the log holds: one that is cut short is harmless
@@ -169,9 +188,13 @@ fn refuse_lost_end(unfinished: &[SnapshotFile], last: Zxid) -> Result<(), StoreE
     }
 }
 
-fn replay(
+/// Replays the logs in `logs` onto a state. Nothing on disk is changed.
+///
+/// # Errors
+/// When a log cannot be read or is damaged, or a record is missing.
+pub fn replay(
     disk: &Arc<dyn Disk>,
-    dir: &DataDir,
+    logs: &Path,
     settings: &LoadSettings,
     mut state: State,
     comparable_after: Zxid,
@@ -197,10 +220,7 @@ fn replay(
         }
         Ok(())
     };
-    let replayed = recovery::replay(disk, &dir.logs, from, settings.max_record, &mut apply)?;
-    for warning in &replayed.warnings {
-        tracing::warn!("{warning}");
-    }
+    let replayed = recovery::replay(disk, logs, from, settings.max_record, &mut apply)?;
     let orphans = state.repair_after_load();
     if !orphans.is_empty() {
         tracing::warn!(

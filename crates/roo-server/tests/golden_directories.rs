@@ -170,6 +170,26 @@ fn a_torn_tail_is_told_with_its_size() {
 }
 
 #[test]
+fn a_torn_tail_is_cut_once_and_only_where_the_server_starts() {
+    for name in ["torn-tail", "torn-in-padding"] {
+        let copy = copy(name);
+        let first = open(copy.path()).unwrap();
+        assert_eq!(first.replayed.warnings.len(), 1, "{name}");
+        let second = open(copy.path()).unwrap();
+        assert_eq!(second.replayed.warnings, [], "{name}");
+        assert_eq!(second.replayed.last, first.replayed.last, "{name}");
+        assert_eq!(second.state.digest(), first.state.digest(), "{name}");
+    }
+    let copy = copy("torn-tail");
+    let version = copy.path().join("version-2");
+    // The log ends before this snapshot, which is cut short: the start is refused.
+    fs::write(version.join("snapshot.7000"), "ZKSN").unwrap();
+    let before = fs::read(version.join("log.1")).unwrap();
+    open(copy.path()).unwrap_err();
+    assert_eq!(fs::read(version.join("log.1")).unwrap(), before);
+}
+
+#[test]
 fn a_log_that_ends_before_a_damaged_snapshot_is_refused() {
     let copy = copy("corrupt-newest-snapshot");
     for entry in fs::read_dir(copy.path().join("version-2")).unwrap() {

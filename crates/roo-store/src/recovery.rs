@@ -1,16 +1,17 @@
 //! What a server starts from: the newest snapshot that loses nothing, and the log behind it.
 //!
 //! The caller drives. [`snapshots`] lists the candidates, newest first. The caller loads the
-//! first one that reads well to its end and then [`replay`]s the logs from there. Where Apache
+//! first one that reads well to its end and then [`replay`]s the logs from there; neither changes
+//! anything on disk. When it is sure that it starts from them, it [`settle`]s. Where Apache
 //! only logs a doubt, [`replay`] refuses: a record missing between the snapshot and the log, or a
 //! log that ends before a snapshot that could not be used, would lose acknowledged writes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use roo_proto::ids::Zxid;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, OpenMode};
 use crate::error::{IoContext, StoreError};
 use crate::file_name::{SnapshotFile, list_logs, list_snapshots};
 use crate::log::reader::{FileReader, LogReader, LogWarning};
@@ -69,6 +70,8 @@ pub struct Replayed {
     pub records: u64,
     /// zxid of the last one, or where the replay began.
     pub last: Zxid,
+    /// The logs that were looked into, oldest first.
+    pub files: Vec<PathBuf>,
     /// What the operator should hear of.
     pub warnings: Vec<LogWarning>,
 }
@@ -77,8 +80,7 @@ pub struct Replayed {
 pub type ApplyRecord<'a> = dyn FnMut(Zxid, &[u8]) -> Result<(), String> + 'a;
 
 /// Gives every record after `after` to `apply`, in order. `apply` says what is wrong with a
-/// record that it cannot understand. A newest log that holds nothing is removed: the server
-/// stopped before it wrote the header.
+/// record that it cannot understand. Nothing on disk is changed.
 ///
 /// # Errors
 /// When a log cannot be read or is damaged, or a record is missing.
@@ -102,17 +104,56 @@ pub fn replay(
             });
         }
     }
-    let warnings = reader.warnings().to_vec();
-    for warning in &warnings {
-        if let LogWarning::EmptyLastFile(path) = warning {
-            disk.remove(path).at("remove", path)?;
-        }
-    }
     Ok(Replayed {
         records: reader.records(),
         last: reader.last_zxid(),
-        warnings,
+        files: reader.opened().to_vec(),
+        warnings: reader.warnings().to_vec(),
     })
+}
+
+/// Makes what a start found the truth on disk, before anything is acknowledged on top of it.
+///
+/// - Unfinished records are cut off: their zxids will be used again, and Apache takes what is left
+///   of one for damage when its end mark happens to be in place.
+/// - A newest log that holds nothing is removed: the server stopped before it wrote the header.
+/// - The logs and the snapshot are synced: a process that was killed leaves records in the
+///   system's memory that were never safe, and its successor counts on them.
+///
+/// Stopping in the middle is harmless: the next start finds the same records.
+///
+/// # Errors
+/// When the disk refuses; the server must not start then.
+pub fn settle(
+    disk: &dyn Disk,
+    dir: &Path,
+    snapshot: Option<&Path>,
+    replayed: &Replayed,
+) -> Result<(), StoreError> {
+    let mut empty = None;
+    for warning in &replayed.warnings {
+        match warning {
+            LogWarning::Torn(tail) => {
+                let path = &tail.file;
+                let mut file = disk.open(path, OpenMode::Modify).at("open", path)?;
+                file.set_len(tail.offset).at("cut", path)?;
+            }
+            LogWarning::EmptyLastFile(path) => empty = Some(path),
+        }
+    }
+    let logs = replayed.files.iter().filter(|path| Some(*path) != empty);
+    for path in logs.map(PathBuf::as_path).chain(snapshot) {
+        let mut file = disk.open(path, OpenMode::Read).at("open", path)?;
+        file.sync_data().at("sync", path)?;
+    }
+    if let Some(path) = empty {
+        disk.remove(path).at("remove", path)?;
+    }
+    disk.sync_dir(dir).at("sync", dir)?;
+    match snapshot.and_then(Path::parent) {
+        Some(snapshots) if snapshots != dir => disk.sync_dir(snapshots).at("sync", snapshots),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

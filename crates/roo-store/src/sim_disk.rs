@@ -96,6 +96,21 @@ impl SimDisk {
         self.world().fail_at = Some((step, kind));
     }
 
+    /// The disk as another process finds it when this one is killed now: what was not synced is
+    /// there to be read, and as far from being safe as before. Nothing fails any more.
+    #[must_use]
+    pub fn after_kill(&self) -> Self {
+        let world = self.world();
+        let fresh = World {
+            inodes: world.inodes.clone(),
+            names: world.names.clone(),
+            durable_names: world.durable_names.clone(),
+            dirs: world.dirs.clone(),
+            ..World::default()
+        };
+        Self(Arc::new(Mutex::new(fresh)))
+    }
+
     /// The disk as it is found after a crash now.
     #[must_use]
     pub fn after_crash(&self, crash: Crash) -> Self {

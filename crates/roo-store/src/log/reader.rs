@@ -377,6 +377,7 @@ pub struct LogReader {
     base: Zxid,
     last: Zxid,
     records: u64,
+    opened: Vec<PathBuf>,
     warnings: Vec<LogWarning>,
 }
 
@@ -406,6 +407,7 @@ impl LogReader {
             base,
             last: base,
             records: 0,
+            opened: Vec::new(),
             warnings: Vec::new(),
         })
     }
@@ -458,6 +460,12 @@ impl LogReader {
         self.records
     }
 
+    /// The files looked into so far, oldest first.
+    #[must_use]
+    pub fn opened(&self) -> &[PathBuf] {
+        &self.opened
+    }
+
     /// What an operator should hear of, so far.
     #[must_use]
     pub fn warnings(&self) -> &[LogWarning] {
@@ -466,6 +474,7 @@ impl LogReader {
 
     fn open(&mut self, file: &LogFile) -> Result<FileReader, StoreError> {
         let reader = FileReader::open(self.disk.as_ref(), &file.path, self.max_payload)?;
+        self.opened.push(file.path.clone());
         if reader.ending() == Some(&Ending::Blank) {
             // Compat: C-06 a newest file of zeros only, as a power failure leaves it, is ignored like
             // one of no bytes; Apache ends with an error about its magic number.
