@@ -1,6 +1,7 @@
 //! Tests against real, foreign peers: clients and servers of Apache ZooKeeper.
 #![allow(clippy::print_stdout)] // What it prints is its report.
 
+pub mod abuse;
 pub mod apache;
 pub mod bench;
 pub mod clients;

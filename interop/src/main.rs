@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{bench, clients, diff, exchange};
+use interop::{abuse, bench, clients, diff, exchange};
 
 #[derive(Debug, Parser)]
 #[command(name = "interop")]
@@ -16,6 +16,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Clients that misbehave, in great numbers, beside one that must be served.
+    Abuse(abuse::AbuseArgs),
     /// RooKeeper beside Apache ZooKeeper and a null server.
     Bench(bench::BenchArgs),
     /// Real clients from their registries, each with a program of ours.
@@ -29,6 +31,7 @@ enum Command {
 fn main() -> ExitCode {
     let run = || -> Result<ExitCode> {
         match Arguments::parse().command {
+            Command::Abuse(arguments) => abuse::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),
             Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),

@@ -59,6 +59,13 @@ impl Out {
     }
 }
 
+/// A request as it goes over the wire, length and all.
+#[must_use]
+pub fn packet(xid: i32, op: i32, body: &[u8]) -> Vec<u8> {
+    let request = Out::default().int(xid).int(op).raw(body).0;
+    Out::default().buffer(Some(&request)).0
+}
+
 /// Reads records.
 #[derive(Clone, Debug)]
 pub struct In<'a>(pub &'a [u8]);
@@ -161,6 +168,24 @@ impl Default for Hello {
     }
 }
 
+impl Hello {
+    /// The packet, without its length.
+    #[must_use]
+    pub fn body(&self) -> Vec<u8> {
+        let out = Out::default()
+            .int(0)
+            .long(self.last_zxid)
+            .int(self.timeout)
+            .long(self.session)
+            .buffer(Some(&self.password));
+        if self.with_read_only {
+            out.flag(false).0
+        } else {
+            out.0
+        }
+    }
+}
+
 /// A reply or event, without its length.
 pub type Frame = Vec<u8>;
 
@@ -170,36 +195,60 @@ impl Client {
     /// # Errors
     /// When the server cannot be reached.
     pub fn connect(address: SocketAddr, hello: &Hello) -> Result<Self> {
+        let mut client = Self::open(address)?;
+        client.greet(hello)?;
+        client.await_welcome()?;
+        Ok(client)
+    }
+
+    /// Connects without a word.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        let mut out = Out::default()
-            .int(0)
-            .long(hello.last_zxid)
-            .int(hello.timeout)
-            .long(hello.session)
-            .buffer(Some(&hello.password));
-        if hello.with_read_only {
-            out = out.flag(false);
-        }
-        let mut client = Self {
+        stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+        Ok(Self {
             stream,
             session: 0,
             password: Vec::new(),
             timeout: 0,
             response_size: 0,
             closed: false,
-        };
-        client.send_frame(&out.0)?;
-        if let Some(frame) = client.receive()? {
+        })
+    }
+
+    /// Sends the handshake.
+    ///
+    /// # Errors
+    /// As [`Client::send_frame`].
+    pub fn greet(&mut self, hello: &Hello) -> Result<()> {
+        self.send_frame(&hello.body())
+    }
+
+    /// Receives the answer to the handshake.
+    ///
+    /// # Errors
+    /// When nothing comes in time.
+    pub fn await_welcome(&mut self) -> Result<()> {
+        if let Some(frame) = self.receive()? {
             let mut r = In(&frame);
             r.int()?;
-            client.timeout = r.int()?;
-            client.session = r.long()?;
-            client.password = r.buffer()?.unwrap_or_default().to_vec();
-            client.response_size = frame.len();
+            self.timeout = r.int()?;
+            self.session = r.long()?;
+            self.password = r.buffer()?.unwrap_or_default().to_vec();
+            self.response_size = frame.len();
         }
-        Ok(client)
+        Ok(())
+    }
+
+    /// Sends bytes as they are; a connection that is broken becomes `closed`.
+    pub fn send_raw(&mut self, bytes: &[u8]) {
+        if self.stream.write_all(bytes).is_err() {
+            self.closed = true;
+        }
     }
 
     /// Sends a packet.
@@ -207,10 +256,7 @@ impl Client {
     /// # Errors
     /// When the connection is broken for another reason than its end.
     pub fn send_frame(&mut self, body: &[u8]) -> Result<()> {
-        let packet = Out::default().buffer(Some(body)).0;
-        if self.stream.write_all(&packet).is_err() {
-            self.closed = true;
-        }
+        self.send_raw(&Out::default().buffer(Some(body)).0);
         Ok(())
     }
 
@@ -219,7 +265,8 @@ impl Client {
     /// # Errors
     /// As [`Client::send_frame`].
     pub fn send(&mut self, xid: i32, op: i32, body: &[u8]) -> Result<()> {
-        self.send_frame(&Out::default().int(xid).int(op).raw(body).0)
+        self.send_raw(&packet(xid, op, body));
+        Ok(())
     }
 
     /// The next packet; `None` when the server has closed the connection.

@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
+    ("abuse", || peers(&["abuse"])),
 ];
 
 fn peers(arguments: &[&str]) -> Result<()> {

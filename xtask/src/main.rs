@@ -18,6 +18,7 @@ const HELP: &str = "cargo xtask COMMAND
   interop [ARGUMENTS]   foreign peers: clients, diff, exchange, bench (see `interop --help`)
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
+  interop [ARGUMENTS]   foreign peers: abuse, bench, clients, diff, exchange (see `interop --help`)
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
 ";
 
