@@ -1,14 +1,20 @@
 //! One data directory, opened by both servers in turn, each ended by kill -9 after some random
-//! work: what one leaves is what the other finds.
+//! work and in the middle of further writes: what one leaves is what the other finds, and no
+//! acknowledged write is missing. The tools of both judge the files in between.
 
+mod ledger;
+mod tools;
+
+use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::diff::generate::{Generator, Step};
 use crate::servers::{Kind, Server, root};
 use crate::wire::{Client, Hello, In, Out};
+use ledger::Ledger;
 
 /// Arguments of `interop exchange`.
 #[derive(Args, Debug)]
@@ -37,42 +43,93 @@ const STEPS: u64 = 400;
 /// When a server cannot be started or reached, or finds something else than was left.
 pub fn run(args: &ExchangeArgs) -> Result<ExitCode> {
     let dir = root().join("target/interop/exchange/data");
+    // Left by an earlier run, or not there.
     let _ = std::fs::remove_dir_all(&dir);
     let _ = std::fs::remove_file(dir.with_extension("log"));
+    let mut ledger = Ledger::default();
     let mut left: Option<Vec<String>> = None;
     for round in 0..args.rounds {
-        let kind = if round % 2 == 0 {
-            Kind::Apache
-        } else {
-            Kind::Roo
-        };
-        let compression = COMPRESSIONS[round as usize % COMPRESSIONS.len()];
-        let lines = [
-            "snapCount=60",
-            "skipACL=yes",
-            "extendedTypesEnabled=true",
-            "znode.container.checkIntervalMs=3600000",
-            compression,
-        ];
-        let server = Server::start(kind, &dir, &lines)?;
-        let found = dump(&server)?;
-        if let Some(left) = &left {
-            compare(kind, left, &found)?;
-        }
+        let server = open(&dir, round)?;
+        let found = judge(&server, left.as_deref(), &mut ledger)?;
         work(&server, args.seed + u64::from(round))?;
+        ledger::prepare(server.address)?;
         let now = dump(&server)?;
-        println!("{kind:?}: {} nodes found, {} left", found.len(), now.len());
-        let said = server.output().to_lowercase();
-        ensure!(
-            !said.contains("digest mismatch") && !said.contains("digests are not matching"),
-            "digests do not match:\n{}",
-            server.output()
+        let kind = server.kind;
+        let in_flight = ledger.write_and_kill(server, round)?;
+        println!(
+            "{kind:?}: {found} nodes found, {} left; {} writes acknowledged so far, killed with \
+             {in_flight} in flight",
+            now.len(),
+            ledger.acknowledged()
         );
+        // Once on what each of them has left: Apache's tools take their time.
+        if round + 2 >= args.rounds {
+            tools::agree(&dir.join("version-2"))?;
+        }
         left = Some(now);
+    }
+    // What the last one left is found by the other, and by the one that left it.
+    for round in [args.rounds, args.rounds + 1] {
+        let server = open(&dir, round)?;
+        let found = judge(&server, left.as_deref(), &mut ledger)?;
+        println!("{:?}: {found} nodes found at the end", server.kind);
         server.kill()?;
     }
-    println!("{} passed, 0 failed", args.rounds);
+    println!("{} passed, 0 failed", args.rounds + 2);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Apache in the even rounds, RooKeeper in the odd ones.
+fn open(dir: &Path, round: u32) -> Result<Server> {
+    let kind = if round.is_multiple_of(2) {
+        Kind::Apache
+    } else {
+        Kind::Roo
+    };
+    let compression = COMPRESSIONS[round as usize % COMPRESSIONS.len()];
+    let lines = [
+        "snapCount=60",
+        "skipACL=yes",
+        "extendedTypesEnabled=true",
+        "znode.container.checkIntervalMs=3600000",
+        compression,
+    ];
+    Server::start(kind, dir, &lines)
+}
+
+/// Compares what a server has found with what was left; the number of nodes.
+fn judge(server: &Server, left: Option<&[String]>, ledger: &mut Ledger) -> Result<usize> {
+    let kind = server.kind;
+    let zxid = figure(server, "srvr", "Zxid: 0x", 16)?;
+    ensure!(
+        zxid >= ledger.last_zxid(),
+        "{kind:?} is at 0x{zxid:x}, before 0x{:x}, which was acknowledged",
+        ledger.last_zxid()
+    );
+    // Both compare the digest of every record they replay.
+    let mismatches = figure(server, "mntr", "zk_digest_mismatches_count", 10)?;
+    ensure!(
+        mismatches == 0,
+        "{kind:?} finds {mismatches} wrong digests:\n{}",
+        server.output()
+    );
+    let found = dump(server)?;
+    if let Some(left) = left {
+        compare(kind, left, &found)?;
+    }
+    ledger
+        .verify(server.address)
+        .with_context(|| format!("{kind:?}"))?;
+    Ok(found.len())
+}
+
+/// The number behind `key` in the answer to a four-letter word.
+fn figure(server: &Server, word: &str, key: &str, radix: u32) -> Result<i64> {
+    let answer = server.word(word)?;
+    answer
+        .lines()
+        .find_map(|line| i64::from_str_radix(line.strip_prefix(key)?.trim(), radix).ok())
+        .with_context(|| format!("{word} does not tell {key}: {answer}"))
 }
 
 fn compare(kind: Kind, left: &[String], found: &[String]) -> Result<()> {
@@ -116,7 +173,7 @@ fn work(server: &Server, seed: u64) -> Result<()> {
     Ok(())
 }
 
-/// Every node with its data, list and whole Stat.
+/// Every node with its data, list and whole Stat, but what is in flight when a server is killed.
 fn dump(server: &Server) -> Result<Vec<String>> {
     let mut client = Client::connect(server.address, &Hello::default())?;
     let mut lines = Vec::new();
@@ -139,6 +196,9 @@ fn dump(server: &Server) -> Result<Vec<String>> {
         let mut r = In(children.get(16..).unwrap_or_default());
         for _ in 0..r.int()? {
             let name = r.text()?;
+            if path == "/" && name == ledger::NAME {
+                continue;
+            }
             paths.push(if path == "/" {
                 format!("/{name}")
             } else {
