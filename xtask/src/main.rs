@@ -15,7 +15,6 @@ const HELP: &str = "cargo xtask COMMAND
   ci                    everything that must hold: format, lints, docs, tests, foreign peers
   fix                   the only command that changes files: format, lints that mend themselves
   tidy                  the rules of the house that are no lints
-  interop [ARGUMENTS]   foreign peers: clients, diff, exchange, bench (see `interop --help`)
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
   interop [ARGUMENTS]   foreign peers: abuse, bench, clients, diff, exchange (see `interop --help`)
