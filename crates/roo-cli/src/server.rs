@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use roo_server::admin::words::VERSION;
 use roo_server::config::parse::Settings;
-use roo_server::config::{LogFormat, ServerConfig};
+use roo_server::config::{ConfigError, INVALID, LogFormat, ServerConfig};
 use roo_server::node::Node;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -19,11 +19,13 @@ use tracing_subscriber::EnvFilter;
   roo server conf/zoo.cfg             as Apache's zkServer.sh does
   roo server 2181 /var/lib/roo        PORT DATADIR [tickTime] [maxClientCnxns]
   roo server zoo.cfg -Dzookeeper.snapCount=50000
+  roo server --id 1 --peers 1=a:2888,2=b:2888,3=c:2888 --data-dir /var/lib/roo
+                                      one of three servers, without a file
 
 Every key of zoo.cfg can be given as -Dzookeeper.KEY=VALUE and as a variable ROO_KEY in upper
 snake case (snapCount: ROO_SNAP_COUNT). An argument wins over a variable, a variable over the file.
 
-Exit codes: 0 stopped, 1 failed, 2 wrong configuration, 3 trouble with the data directory.")]
+Exit codes: 0 stopped, 1 failed or not among the servers of its ensemble, 2 wrong configuration, 3 trouble with the data directory.")]
 pub(crate) struct ServerArguments {
     /// A zoo.cfg, or a port and a directory, then tickTime and maxClientCnxns.
     #[arg(value_name = "ZOO.CFG | PORT DATADIR")]
@@ -31,6 +33,20 @@ pub(crate) struct ServerArguments {
     /// Sets a key: -Dzookeeper.KEY=VALUE.
     #[arg(short = 'D', value_name = "KEY=VALUE")]
     define: Vec<String>,
+    /// This server's number among the peers; the file myid in the data directory, if there is
+    /// one, must say the same.
+    #[arg(long, value_name = "N")]
+    id: Option<String>,
+    /// Every server of the ensemble, this one too: N=HOST:PORT, or all that may stand behind
+    /// server.N= in a zoo.cfg.
+    #[arg(long, value_name = "1=HOST:PORT,2=...")]
+    peers: Option<String>,
+    /// Port for clients.
+    #[arg(long, value_name = "PORT")]
+    client_port: Option<String>,
+    /// Directory of snapshots and logs.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
     /// text or json.
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -42,12 +58,12 @@ pub(crate) struct ServerArguments {
 /// Runs a server until it is told to stop.
 pub(crate) fn run(arguments: &ServerArguments) -> ExitCode {
     let mut settings = Settings::default();
-    let config = configure(&mut settings, arguments);
+    let config = configure(&mut settings, arguments).and_then(refuse_ensembles);
     let config = match config {
         Ok(config) => config,
         Err(error) => {
             eprintln!("roo: {error}");
-            return ExitCode::from(2);
+            return ExitCode::from(error.exit_code);
         }
     };
     start_logging(&config);
@@ -58,10 +74,27 @@ pub(crate) fn run(arguments: &ServerArguments) -> ExitCode {
     serve(config)
 }
 
+/// The only place where this version says that it serves alone.
+fn refuse_ensembles(config: ServerConfig) -> Result<ServerConfig, ConfigError> {
+    match &config.ensemble {
+        None => Ok(config),
+        Some(ensemble) => {
+            let count = ensemble.ensemble.members.len();
+            Err(ConfigError {
+                place: "configuration".into(),
+                key: "server.N".into(),
+                value: None,
+                expected: format!("one server: {count} are named, and this version serves alone"),
+                exit_code: INVALID,
+            })
+        }
+    }
+}
+
 fn configure(
     settings: &mut Settings,
     arguments: &ServerArguments,
-) -> Result<ServerConfig, roo_server::config::ConfigError> {
+) -> Result<ServerConfig, ConfigError> {
     match arguments.what.as_slice() {
         [] => {}
         [file] => settings.read_file(Path::new(file))?,
@@ -71,12 +104,16 @@ fn configure(
     for define in &arguments.define {
         settings.argument(define)?;
     }
-    for (key, value) in [
-        ("logFormat", &arguments.log_format),
-        ("logLevel", &arguments.log_level),
+    for (argument, key, value) in [
+        ("--id", "id", &arguments.id),
+        ("--peers", "peers", &arguments.peers),
+        ("--client-port", "clientPort", &arguments.client_port),
+        ("--data-dir", "dataDir", &arguments.data_dir),
+        ("--log-format", "logFormat", &arguments.log_format),
+        ("--log-level", "logLevel", &arguments.log_level),
     ] {
         if let Some(value) = value {
-            settings.argument(&format!("{key}={value}"))?;
+            settings.option(argument, key, value);
         }
     }
     settings.config()
@@ -175,4 +212,64 @@ fn banner(node: &Node, data_dir: &Path) {
         None => println!("  not listening: the configuration names no clientPort"),
     }
     println!("  stop       ctrl-C or SIGTERM");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn configured(arguments: ServerArguments) -> Result<ServerConfig, ConfigError> {
+        configure(&mut Settings::default(), &arguments)
+    }
+
+    fn text(text: &str) -> Option<String> {
+        Some(text.into())
+    }
+
+    #[test]
+    fn arguments_name_an_ensemble_without_a_file() {
+        let arguments = ServerArguments {
+            id: text("2"),
+            peers: text("1=a:2888,2=b:2888,3=c:2888"),
+            client_port: text("2185"),
+            data_dir: text("/nowhere"),
+            ..ServerArguments::default()
+        };
+        let config = configured(arguments).unwrap();
+        assert_eq!(config.client_address.unwrap().port(), 2185);
+        assert_eq!(config.data_dir.to_str(), Some("/nowhere"));
+        assert_eq!(config.ensemble.as_ref().unwrap().me.0, 2);
+        let refused = refuse_ensembles(config).unwrap_err();
+        assert_eq!(
+            (refused.to_string().as_str(), refused.exit_code),
+            (
+                "configuration: server.N: expected one server: 3 are named, and this version \
+                 serves alone",
+                2
+            )
+        );
+    }
+
+    #[test]
+    fn errors_name_the_argument_and_a_server_outside_ends_with_1() {
+        let arguments = |id| ServerArguments {
+            id: text(id),
+            peers: text("1=a:2888,2=b:2888"),
+            data_dir: text("/nowhere"),
+            ..ServerArguments::default()
+        };
+        let unknown = configured(arguments("3")).unwrap_err();
+        assert_eq!(
+            (unknown.to_string().as_str(), unknown.exit_code),
+            ("--id: id=3: expected the id of one of the servers: 1, 2", 1)
+        );
+        let nonsense = configured(arguments("x")).unwrap_err();
+        assert_eq!(nonsense.to_string(), "--id: id=x: expected a whole number");
+    }
+
+    #[test]
+    fn one_server_is_not_refused() {
+        let alone = configured(ServerArguments::default()).unwrap();
+        assert!(refuse_ensembles(alone).is_ok());
+    }
 }

@@ -3,24 +3,36 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use roo_proto::acl::{Id, PERM_ALL, PERM_READ};
+use roo_proto::ensemble::Ensemble;
 use roo_proto::jute::decode_utf8;
 use roo_proto::path;
 use roo_proto::request::RequestAcl;
 use roo_server::auth::{AuthSettings, address_id, authenticate};
-use roo_server::config::parse::Settings;
+use roo_server::config::parse::{Outside, Settings};
 use roo_state::access::{Providers, permits, resolve, user_name};
 
 use crate::take_chunk;
 
+/// A world without files and network, in which every server has a dynamic file and is server 1.
+const NOWHERE: Outside = Outside {
+    read: |_| Ok(b"server.1=a:1:2;3\nserver.2=b:1:2:observer\nserver.3=[::1]:1".to_vec()),
+    my_id: |_| Ok(Some(1)),
+    resolve: |_| Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+};
+
 /// The content of a `zoo.cfg`. Whatever it says, it is a configuration or one line that names the
-/// place.
+/// place. An ensemble is read from its own text again.
 pub fn zoo_cfg(bytes: &[u8]) {
-    let mut settings = Settings::default();
+    let mut settings = Settings::of(NOWHERE);
     let read = settings.read_text("zoo.cfg", bytes);
-    // An argument wins over the file; a host's name would be asked of the network.
-    let fixed = settings.argument("clientPortAddress=127.0.0.1");
-    if let Err(error) = read.and(fixed).and_then(|()| settings.config()) {
-        assert!(!error.place.is_empty() && !error.expected.is_empty());
+    match read.and_then(|()| settings.config()) {
+        Err(error) => assert!(!error.place.is_empty() && !error.expected.is_empty()),
+        Ok(config) => {
+            if let Some(ensemble) = config.ensemble.map(|config| config.ensemble) {
+                let again = Ensemble::parse(&ensemble.to_text());
+                assert_eq!(again.as_ref(), Ok(&ensemble));
+            }
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //! `QuorumPeerConfig`, and system properties read all over.
 //!
 //! In reading order: [`keys`] every key with its default and meaning, [`properties`] the syntax of
-//! the file, [`parse`] from texts to a [`ServerConfig`].
+//! the file, [`parse`] from texts to a [`ServerConfig`], [`mod@ensemble`] what a server of an
+//! ensemble knows besides, [`dynamic`] the files in which an ensemble is kept while it changes.
 
+pub mod dynamic;
+pub mod ensemble;
 pub mod keys;
 pub mod parse;
 pub mod properties;
@@ -18,6 +21,7 @@ use crate::auth::AuthSettings;
 use crate::client::settings::RequestThrottle;
 use crate::client::throttle::ThrottleSettings;
 use crate::group_commit::GroupCommit;
+use ensemble::EnsembleConfig;
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,6 +90,8 @@ pub struct ServerConfig {
     pub auth: AuthSettings,
     pub log_format: LogFormat,
     pub log_level: String,
+    /// For a server that does not serve alone.
+    pub ensemble: Option<EnsembleConfig>,
 }
 
 /// The port of every ZooKeeper.
@@ -154,6 +160,7 @@ impl Default for ServerConfig {
             auth: AuthSettings::default(),
             log_format: LogFormat::Text,
             log_level: "info".into(),
+            ensemble: None,
         }
     }
 }
@@ -179,7 +186,12 @@ pub struct ConfigError {
     pub value: Option<String>,
     /// What should.
     pub expected: String,
+    /// Of the process: Apache's.
+    pub exit_code: u8,
 }
+
+/// Exit code for a configuration that cannot be meant. Java: `ExitCode.INVALID_INVOCATION`.
+pub const INVALID: u8 = 2;
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

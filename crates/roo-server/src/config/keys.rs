@@ -1,6 +1,8 @@
 //! Every key: its name, what becomes of it, its default and its meaning. The page
 //! docs/configuration.md is made of this table.
 
+pub mod ensemble;
+
 use std::collections::BTreeMap;
 
 /// What becomes of a key.
@@ -75,8 +77,8 @@ const ONE_LOOP: &str = "clients are served by the threads of ioThreads";
 /// what they are or why they have no effect.
 pub const PREFIXES: &[(&str, Status, &str)] = &[
     ("server.", Status::Effective, ""),
-    ("group.", Status::Accepted, ENSEMBLE),
-    ("weight.", Status::Accepted, ENSEMBLE),
+    ("group.", Status::Effective, ""),
+    ("weight.", Status::Effective, ""),
     (
         "authProvider.",
         Status::Unsupported,
@@ -300,11 +302,6 @@ pub const KEYS: &[Key] = &[
         "Four-letter words that are answered beside srvr; * is all.",
     ),
     on(
-        "readonlymode.enabled",
-        "false",
-        "The word isro is answered, too. There is no read-only mode without an ensemble.",
-    ),
-    on(
         "snapCount",
         "100000",
         "Transactions between snapshots, at least 2.",
@@ -441,28 +438,11 @@ pub const KEYS: &[Key] = &[
         "serverCnxnFactory",
         "the one that is there does what both do, but TLS",
     ),
-    ok("initLimit", ENSEMBLE),
-    ok("syncLimit", ENSEMBLE),
-    ok("connectToLearnerMasterLimit", ENSEMBLE),
-    ok("electionAlg", ENSEMBLE),
-    ok("peerType", ENSEMBLE),
-    ok("standaloneEnabled", ENSEMBLE),
-    ok("quorumListenOnAllIPs", ENSEMBLE),
-    ok("leaderServes", ENSEMBLE),
-    ok("syncEnabled", ENSEMBLE),
-    ok("cnxTimeout", ENSEMBLE),
-    ok("quorumCnxnTimeoutMs", ENSEMBLE),
-    ok("electionPortBindRetry", ENSEMBLE),
     ok("quorum.cnxn.threads.size", ENSEMBLE),
-    ok("tcpKeepAlive", ENSEMBLE),
-    ok("leaderConnectDelayDuringRetryMs", ENSEMBLE),
-    ok("forceSnapshotSync", ENSEMBLE),
     ok(
         "forward_learner_requests_to_commit_processor_disabled",
         ENSEMBLE,
     ),
-    ok("commitLogCount", ENSEMBLE),
-    ok("snapshotSizeFactor", ENSEMBLE),
     inert(
         "request_throttler.shutdownTimeout",
         "a stop waits for the log and for nothing else",
@@ -491,9 +471,6 @@ pub const KEYS: &[Key] = &[
     no("client.portUnification", "TLS for clients"),
     no("client.certReload", "TLS for clients"),
     no("oraclePath", "quorums of two with an oracle"),
-    no("dynamicConfigFile", "an ensemble"),
-    no("localSessionsEnabled", "local sessions"),
-    no("localSessionsUpgradingEnabled", "local sessions"),
     no("superUser", "SASL"),
     no("allowSaslFailedClients", "SASL"),
     no("sessionRequireClientSASLAuth", "SASL"),
@@ -512,10 +489,15 @@ pub const KEYS: &[Key] = &[
     no("audit.impl.class", "the audit log"),
 ];
 
+/// Every key, of lone servers and of ensembles.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(ensemble::KEYS)
+}
+
 /// The key of a name.
 #[must_use]
 pub fn find(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.name == name)
+    all().find(|key| key.name == name)
 }
 
 /// The variable that sets a key: `ROO_` and the name in upper snake case.
@@ -541,13 +523,9 @@ pub fn variable(name: &str) -> String {
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(HEAD);
-    for key in KEYS.iter().filter(|key| key.status == Status::Effective) {
-        let variable = variable(key.name);
-        page.push_str(&format!(
-            "| `{}` | {} | {} | `{variable}` |\n",
-            key.name, key.default, key.doc
-        ));
-    }
+    rows(&mut page, KEYS);
+    page.push_str(ensemble::HEAD);
+    rows(&mut page, ensemble::KEYS);
     page.push_str(INERT);
     let mut reasons: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (name, _, why) in named(Status::Inert) {
@@ -562,6 +540,19 @@ pub fn page() -> String {
     page.push_str(&list(Status::Unsupported));
     page.push_str(".\n");
     page
+}
+
+fn rows(page: &mut String, keys: &[Key]) {
+    for key in keys.iter().filter(|key| key.status == Status::Effective) {
+        let variable = match key.name.split_once('.') {
+            Some(("server" | "group" | "weight", _)) => "none".to_owned(),
+            _ => format!("`{}`", variable(key.name)),
+        };
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {variable} |\n",
+            key.name, key.default, key.doc
+        ));
+    }
 }
 
 /// The keys and beginnings of keys of a status, as the page names them, with their reason.
@@ -649,7 +640,7 @@ mod tests {
 
     #[test]
     fn no_key_stands_twice() {
-        let mut names: Vec<_> = KEYS.iter().map(|key| key.name).collect();
+        let mut names: Vec<_> = all().map(|key| key.name).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();

@@ -1,14 +1,20 @@
 //! From the texts of a file, of arguments and of the environment to a [`ServerConfig`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use roo_proto::ensemble::ClientAddress;
+use roo_store::data_dir::read_my_id;
+use roo_store::disk::{Disk, OsDisk};
+use roo_store::error::StoreError;
 use roo_store::file_name::Compression;
 
-use super::keys::{self, KEYS, PREFIXES, Status};
-use super::{ConfigError, LogFormat, ServerConfig, properties};
+use super::keys::{self, PREFIXES, Status};
+use super::{ConfigError, DEFAULT_PORT, INVALID, LogFormat, ServerConfig, properties};
 use crate::auth::DigestAlgorithm;
 use crate::client::settings::RequestThrottle;
 use crate::client::throttle::{Dropping, ThrottleSettings, Weights};
@@ -26,14 +32,53 @@ struct Setting {
 pub struct Settings {
     values: BTreeMap<String, Setting>,
     from_file: bool,
+    /// Beside which an ensemble can be kept.
+    file: Option<PathBuf>,
     bare: bool,
+    outside: Outside,
     /// Lines for the operator.
     pub warnings: Vec<String>,
 }
 
+mod ensemble;
+
 type Parsed<T> = Result<T, ConfigError>;
 
+/// What a configuration asks of the world.
+#[derive(Clone, Copy, Debug)]
+pub struct Outside {
+    /// The content of a dynamic configuration file.
+    pub read: fn(&Path) -> io::Result<Vec<u8>>,
+    /// The id in the file `myid` of a data directory, if it is there.
+    pub my_id: fn(&Path) -> Result<Option<i64>, StoreError>,
+    /// The address a host's name or literal stands for.
+    pub resolve: fn(&str) -> Option<IpAddr>,
+}
+
+impl Default for Outside {
+    /// This machine.
+    fn default() -> Self {
+        Self {
+            read: |path| std::fs::read(path),
+            my_id: |data_dir| {
+                let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+                read_my_id(&disk, data_dir)
+            },
+            resolve: |host| Some((host, 0).to_socket_addrs().ok()?.next()?.ip()),
+        }
+    }
+}
+
 impl Settings {
+    /// Settings for another world than this machine.
+    #[must_use]
+    pub fn of(outside: Outside) -> Self {
+        Self {
+            outside,
+            ..Self::default()
+        }
+    }
+
     /// Takes the settings of a file.
     ///
     /// # Errors
@@ -45,24 +90,39 @@ impl Settings {
             key: "the file".into(),
             value: None,
             expected: format!("a readable configuration file ({e})"),
+            exit_code: INVALID,
         })?;
-        self.read_text(&place, &bytes)
+        self.read_text(&place, &bytes)?;
+        self.file = Some(path.to_owned());
+        Ok(())
     }
 
     /// Takes the settings in the content of a file; `place` is what messages call it.
     ///
     /// # Errors
-    /// When it has a bad escape.
+    /// When it has a bad escape, or names a server twice.
     pub fn read_text(&mut self, place: &str, bytes: &[u8]) -> Parsed<()> {
         let found = properties::parse(bytes).map_err(|(line, what)| ConfigError {
             place: format!("{place}:{line}"),
             key: "the line".into(),
             value: None,
             expected: what.into(),
+            exit_code: INVALID,
         })?;
         self.from_file = true;
+        let mut members = BTreeSet::new();
         for property in found {
             let place = format!("{place}:{}", property.line);
+            let key = &property.key;
+            if ensemble::is_member_key(key) && !members.insert(key.clone()) {
+                return Err(ConfigError {
+                    place,
+                    key: property.key,
+                    value: Some(property.value),
+                    expected: "the key once".into(),
+                    exit_code: INVALID,
+                });
+            }
             self.set(&property.key, property.value, place);
         }
         Ok(())
@@ -79,6 +139,7 @@ impl Settings {
                 key: extra.clone(),
                 value: None,
                 expected: "PORT DATADIR [tickTime] [maxClientCnxns]".into(),
+                exit_code: INVALID,
             });
         }
         self.bare = true;
@@ -91,8 +152,7 @@ impl Settings {
 
     /// Takes variables that are called `ROO_` and a key.
     pub fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
-        let known: BTreeMap<String, &str> = KEYS
-            .iter()
+        let known: BTreeMap<String, &str> = keys::all()
             .map(|key| (keys::variable(key.name), key.name))
             .collect();
         for (variable, value) in variables {
@@ -113,10 +173,16 @@ impl Settings {
                 key: format!("-D{text}"),
                 value: None,
                 expected: "-DKEY=VALUE".into(),
+                exit_code: INVALID,
             });
         };
         self.set(name, value.trim().into(), format!("-D{name}"));
         Ok(())
+    }
+
+    /// Takes a named argument, `--client-port 2181`, that sets a key.
+    pub fn option(&mut self, argument: &str, key: &str, value: &str) {
+        self.set(key, value.trim().into(), argument.into());
     }
 
     fn set(&mut self, name: &str, value: String, place: String) {
@@ -152,6 +218,7 @@ impl Settings {
             key: name.into(),
             value: setting.map(|s| s.value.clone()),
             expected: expected.into(),
+            exit_code: INVALID,
         }
     }
 
@@ -217,45 +284,31 @@ impl Settings {
         }
     }
 
-    /// Makes the configuration.
+    /// Makes the configuration. Reads `myid` and the dynamic configuration files.
     ///
     /// # Errors
     /// The first value that cannot be meant.
-    pub fn config(&self) -> Parsed<ServerConfig> {
+    pub fn config(&mut self) -> Parsed<ServerConfig> {
         let mut config = ServerConfig::default();
-        self.refuse_ensembles()?;
-        self.addresses(&mut config)?;
         self.sessions(&mut config)?;
         self.limits(&mut config)?;
         self.files(&mut config)?;
         self.nodes(&mut config)?;
+        let client = self.ensemble(&mut config)?;
+        self.addresses(&mut config, client.as_ref())?;
         self.authentication(&mut config)?;
         self.logging(&mut config)?;
         Ok(config)
     }
 
-    fn refuse_ensembles(&self) -> Parsed<()> {
-        let servers: Vec<&String> = self
-            .values
-            .keys()
-            .filter(|name| name.starts_with("server."))
-            .collect();
-        match servers.as_slice() {
-            [] | [_] => Ok(()),
-            [_, second, ..] => Err(self.error(
-                second,
-                format!(
-                    "one server: {} are named, and this version serves alone",
-                    servers.len()
-                ),
-            )),
-        }
-    }
-
-    fn addresses(&self, config: &mut ServerConfig) -> Parsed<()> {
+    /// Where clients connect: `clientPort` and `clientPortAddress`, or the address in this
+    /// server's line, which they must not contradict.
+    fn addresses(&self, config: &mut ServerConfig, line: Option<&ClientAddress>) -> Parsed<()> {
+        let backlog = self.number("clientPortListenBacklog", -1, i64::MIN..=i64::MAX)?;
+        config.client_port_listen_backlog = i32::try_from(backlog).unwrap_or(-1);
         let port = match self.text("clientPort") {
             Some(_) => Some(u16::try_from(self.number("clientPort", 0, 0..=65_535)?).unwrap_or(0)),
-            None => self.port_of_server(),
+            None => line.map(|line| line.port),
         };
         let Some(port) = port else {
             if self.text("clientPortAddress").is_some() {
@@ -263,34 +316,44 @@ impl Settings {
             }
             if self.from_file {
                 config.client_address = None;
+            } else if config.ensemble.is_some() {
+                let everywhere = IpAddr::from([0_u16; 8]);
+                config.client_address = Some(SocketAddr::new(everywhere, DEFAULT_PORT));
             }
             return Ok(());
         };
-        let address = match self.text("clientPortAddress") {
-            None => IpAddr::from([0u16; 8]),
-            Some(host) => {
-                let mut found = (host.trim_matches(['[', ']']), port).to_socket_addrs().ok();
-                let first = found.as_mut().and_then(Iterator::next);
-                let expected = "an address of this machine, or a name that stands for one";
-                first
-                    .ok_or_else(|| self.error("clientPortAddress", expected))?
-                    .ip()
-            }
+        if let Some(line) = line
+            && line.port != port
+        {
+            let expected = format!("the port of this server's line, {}, or no key", line.port);
+            return Err(self.error("clientPort", expected));
+        }
+        let own = match self.text("clientPortAddress") {
+            None => IpAddr::from([0_u16; 8]),
+            Some(host) => self.resolve("clientPortAddress", host)?,
         };
+        let address = match line {
+            None => own,
+            Some(line) => match self.resolve("this server's client address", &line.host)? {
+                // IPv4's wildcard would leave out IPv6, which Java's does not.
+                wildcard if wildcard.is_unspecified() => IpAddr::from([0_u16; 8]),
+                address => address,
+            },
+        };
+        if !own.is_unspecified() && own != address {
+            let expected = format!("the address of this server's line, {address}, or no key");
+            return Err(self.error("clientPortAddress", expected));
+        }
         config.client_address = Some(SocketAddr::new(address, port));
-        let backlog = self.number("clientPortListenBacklog", -1, i64::MIN..=i64::MAX)?;
-        config.client_port_listen_backlog = i32::try_from(backlog).unwrap_or(-1);
         Ok(())
     }
 
-    /// `server.1=host:2888:3888;2181` names the client port behind its semicolon.
-    fn port_of_server(&self) -> Option<u16> {
-        let (_, server) = self
-            .values
-            .iter()
-            .find(|(name, _)| name.starts_with("server."))?;
-        let (_, client) = server.value.split_once(';')?;
-        client.rsplit(':').next()?.trim().parse().ok()
+    fn resolve(&self, name: &str, host: &str) -> Parsed<IpAddr> {
+        let expected = "an address of this machine, or a name that stands for one";
+        (self.outside.resolve)(host.trim_matches(['[', ']'])).ok_or_else(|| ConfigError {
+            value: Some(host.into()),
+            ..self.error(name, expected)
+        })
     }
 
     fn sessions(&self, config: &mut ServerConfig) -> Parsed<()> {
@@ -544,7 +607,7 @@ impl Settings {
 /// What the operator may have meant.
 fn nearest(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
-    KEYS.iter()
+    keys::all()
         .map(|key| {
             (
                 strsim::damerau_levenshtein(&lower, &key.name.to_ascii_lowercase()),

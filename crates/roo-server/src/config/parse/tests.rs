@@ -73,7 +73,7 @@ fn every_error_names_line_key_and_what_was_expected() {
         ),
         (
             "dataDir=/d\nserver.1=a:1:2\nserver.2=b:1:2",
-            "zoo.cfg:3: server.2=b:1:2: expected one server: 2 are named, and this version serves alone",
+            "configuration: initLimit: expected a number of ticks: the key is missing, and several servers need it",
         ),
         (
             "dataDir=/d\nautopurge.purgeInterval=1y",
