@@ -8,6 +8,7 @@ use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::request::Request;
+use roo_proto::txn::TxnHeader;
 use roo_state::state::{Change, State};
 
 use crate::event::ConnId;
@@ -81,9 +82,9 @@ pub trait Deliveries {
     fn connected(&mut self, conn: ConnId, response: &ConnectResponse);
     /// Closes a connection when everything sent before is out.
     fn close(&mut self, conn: ConnId, why: CloseReason);
-    /// A transaction took effect (`OK`), or a refusal its place. `since` is when its request
-    /// arrived.
-    fn applied(&mut self, conn: Option<ConnId>, op: i32, zxid: Zxid, code: ErrorCode);
+    /// A transaction took effect (`OK`), or a refusal its place. Nobody's connection waits for
+    /// what the server did by itself.
+    fn applied(&mut self, conn: Option<ConnId>, op: i32, header: &TxnHeader, code: ErrorCode);
     /// The tree's digest is not the one that was prepared.
     fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64);
 }

@@ -515,7 +515,7 @@ impl Replica {
             }
             Origin::Server => None,
         };
-        deliveries.applied(conn, op, header.zxid, applied.error);
+        deliveries.applied(conn, op, &header, applied.error);
         if let Some(owner) = owner {
             let by_client = conn == Some(owner);
             let why = if by_client {

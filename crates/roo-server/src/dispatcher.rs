@@ -6,8 +6,10 @@ use parking_lot::MutexGuard;
 use roo_proto::acl::PERM_READ;
 use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
-use roo_proto::ids::Zxid;
+use roo_proto::ids::{WallTime, Zxid};
+use roo_proto::op_code;
 use roo_proto::reply::{self, EventType};
+use roo_proto::txn::TxnHeader;
 use roo_replica::effect::{CloseReason, Deliveries, OrderedRead};
 use roo_replica::event::ConnId;
 use roo_state::acl_table::AclId;
@@ -25,6 +27,8 @@ pub struct Dispatcher<'a> {
     /// The event encoded last, and which one it is.
     frame: Vec<u8>,
     framed: Option<(EventType, String)>,
+    /// When the batch is applied.
+    wall: WallTime,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -41,6 +45,7 @@ impl<'a> Dispatcher<'a> {
             threads,
             frame: Vec::new(),
             framed: None,
+            wall: shared.clock.wall(),
         }
     }
 
@@ -94,20 +99,39 @@ impl<'a> Dispatcher<'a> {
         self.post(conn, |_| {}, |_| Mail::Close { why, flush: false });
     }
 
-    fn count_event(&self, event: EventType) {
-        let counters = &self.shared.stats.counters;
-        Counters::inc(match event {
-            EventType::NodeCreated => &counters.node_created_watch_count,
-            EventType::NodeDeleted => &counters.node_deleted_watch_count,
-            EventType::NodeDataChanged => &counters.node_changed_watch_count,
-            EventType::NodeChildrenChanged => &counters.node_children_watch_count,
-        });
+    /// How many watches of each kind a change has set off.
+    fn count_events(&self, fired: [u64; 4]) {
+        let stats = &self.shared.stats;
+        let counts = [
+            &stats.node_created_watch_count,
+            &stats.node_deleted_watch_count,
+            &stats.node_changed_watch_count,
+            &stats.node_children_watch_count,
+        ];
+        for (count, fired) in counts.into_iter().zip(fired) {
+            if fired > 0 {
+                count.add(fired);
+            }
+        }
+    }
+
+    fn count_bytes(&self, state: &State, change: &Change) {
+        let (path, bytes) = match change {
+            Change::Deleted { path, .. } => (path, 0),
+            Change::Created { path, .. } | Change::DataChanged { path, .. } => {
+                let data = state.tree.find(path).and_then(|id| state.tree.data(id));
+                (path, data.map_or(0, <[u8]>::len))
+            }
+        };
+        self.shared.stats.wrote(path, bytes);
     }
 }
 
 impl Deliveries for Dispatcher<'_> {
     fn changed(&mut self, state: &State, zxid: Zxid, change: &Change) {
         self.framed = None;
+        self.count_bytes(state, change);
+        let mut fired = [0; 4];
         let mut threads = std::mem::take(&mut self.threads);
         for (_, io, has_mail) in &mut threads {
             let IoShared {
@@ -135,7 +159,9 @@ impl Deliveries for Dispatcher<'_> {
                         reply::watch_event(&mut self.frame, zxid, event, path);
                         self.framed = Some((event, path.to_owned()));
                     }
-                    self.count_event(event);
+                    if let Some(count) = fired.get_mut(event as usize - 1) {
+                        *count += 1;
+                    }
                     *has_mail = true;
                     mailbox.bytes.extend_from_slice(&self.frame);
                     let mail = Mail::Frames {
@@ -146,6 +172,7 @@ impl Deliveries for Dispatcher<'_> {
             );
         }
         self.threads = threads;
+        self.count_events(fired);
     }
 
     fn reply(&mut self, conn: ConnId, write: &mut dyn FnMut(&mut Vec<u8>)) {
@@ -193,8 +220,18 @@ impl Deliveries for Dispatcher<'_> {
         self.post(conn, |_| {}, |_| Mail::Close { why, flush: true });
     }
 
-    fn applied(&mut self, _conn: Option<ConnId>, op: i32, zxid: Zxid, code: ErrorCode) {
-        tracing::trace!(op, %zxid, code = code.name(), "applied");
+    fn applied(&mut self, conn: Option<ConnId>, op: i32, header: &TxnHeader, code: ErrorCode) {
+        tracing::trace!(op, zxid = %header.zxid, code = code.name(), "applied");
+        let stats = &self.shared.stats;
+        Counters::inc(&stats.counters.outstanding_changes_removed);
+        // The clock of another server may be ahead.
+        if let Ok(took) = u64::try_from(self.wall.0.saturating_sub(header.time)) {
+            stats.propagation_latency.add(took);
+        }
+        // Nobody but the server itself ends a session without a connection that asked for it.
+        if conn.is_none() && op == op_code::CLOSE_SESSION {
+            Counters::inc(&stats.counters.stale_sessions_expired);
+        }
     }
 
     fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64) {

@@ -4,8 +4,8 @@
 //! loop around the replica; [`loading`] from files to a state; [`shared_state`] the one lock and
 //! its rules; [`client`] the clients' sockets and the reads; [`dispatcher`] from applied
 //! transactions to the clients; [`storage_thread`] with [`group_commit`] and [`snapshot_thread`]
-//! the disk; [`auth`] who clients are; [`admin`] what operators ask; [`stats`], [`limits`],
-//! [`clock`] and [`queue`] what all of them use.
+//! the disk; [`auth`] who clients are; [`admin`] what operators ask; [`stats`] with
+//! [`histogram`], [`limits`], [`clock`] and [`queue`] what all of them use.
 
 pub mod admin;
 pub mod auth;
@@ -14,6 +14,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatcher;
 pub mod group_commit;
+pub mod histogram;
 pub mod limits;
 pub mod loading;
 pub mod node;

@@ -1,10 +1,11 @@
 //! Every limit that keeps the server alive, by name. Those that a configuration key sets are in
-//! `config`; these are the fixed ones. Each has a counter of its name in `metrics`.
+//! `config`; these are the fixed ones. Each at which something is refused has a counter of its
+//! name in `stats`; the others, at which work is only cut into pieces, say so by `Limit: pieces`.
 
-/// Bytes read from one connection before others get their turn.
+/// Bytes read from one connection before others get their turn. Limit: pieces.
 pub const READ_STEP_BYTES: usize = 64 * 1024;
 
-/// Bytes read from all connections of a thread before they are served.
+/// Bytes read from all connections of a thread before they are served. Limit: pieces.
 pub const READ_ROUND_BYTES: usize = 1024 * 1024;
 
 /// A connection that has so many unsent bytes and does not read is closed: watch events cannot
@@ -14,11 +15,14 @@ pub const CONNECTION_WRITE_QUEUE_MAX_BYTES: usize = 256 * 1024 * 1024;
 /// Four-letter words waiting for an answer.
 pub const FOUR_LETTER_QUEUE: usize = 256;
 
-/// Output buffers that a thread keeps for connections that need one.
+/// Output buffers that a thread keeps for connections that need one. Limit: pieces.
 pub const SPARE_BUFFERS: usize = 128;
 
-/// A larger buffer is given back to the allocator when it is empty.
+/// A larger buffer is given back to the allocator when it is empty. Limit: pieces.
 pub const SPARE_BUFFER_BYTES: usize = 256 * 1024;
 
-/// Nodes written to a snapshot before others may use the state.
+/// Nodes below the root for which `mntr` shows what was written below each of them.
+pub const METRIC_NAMESPACES: usize = 256;
+
+/// Nodes written to a snapshot before others may use the state. Limit: pieces.
 pub const SNAPSHOT_SLICE_NODES: usize = 256;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use roo_proto::ids::Zxid;
@@ -15,6 +16,8 @@ use roo_store::error::StoreError;
 use roo_store::file_name::SnapshotFile;
 use roo_store::recovery::{self, Replayed};
 use roo_store::snapshot_file::SnapshotReader;
+
+use crate::stats::{ServerStats, in_ms};
 
 /// What the configuration says about loading.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,23 @@ pub struct Loaded {
     pub replayed: Replayed,
     /// Digests that did not match.
     pub mismatches: u64,
+    /// How long the snapshot and the log took, ms.
+    pub took_ms: (u64, u64),
+}
+
+impl Loaded {
+    /// Counts how long it took.
+    pub fn account(&self, stats: &ServerStats) {
+        let (snapshot_ms, log_ms) = self.took_ms;
+        stats.dbinittime.add(snapshot_ms.saturating_add(log_ms));
+        stats.startup_snap_load_time.add(snapshot_ms);
+        if self.snapshot.is_some() {
+            stats.startup_txns_loaded.add(self.replayed.records);
+            stats.startup_txns_load_time.add(log_ms);
+        }
+        let mismatches = &stats.counters.digest_mismatches_count;
+        mismatches.store(self.mismatches, Ordering::Relaxed);
+    }
 }
 
 struct Stream<'r> {
@@ -113,8 +133,10 @@ pub fn load(
     }
     let mut rejected: Vec<(&SnapshotFile, StoreError)> = Vec::new();
     for file in &found.candidates {
+        let began = Instant::now();
         match load_snapshot(disk.as_ref(), file, settings) {
             Ok((state, comparable_after)) => {
+                let snapshot_ms = in_ms(began.elapsed());
                 let loaded = replay(disk, &dir.logs, settings, state, comparable_after)?;
                 let last = loaded.replayed.last;
                 if let Some((newer, error)) = rejected.into_iter().find(|(r, _)| r.zxid > last) {
@@ -128,6 +150,7 @@ pub fn load(
                 settle(disk.as_ref(), dir, Some(file), &loaded)?;
                 return Ok(Loaded {
                     snapshot: Some(file.zxid),
+                    took_ms: (snapshot_ms, loaded.took_ms.1),
                     ..loaded
                 });
             }
@@ -228,12 +251,13 @@ pub fn replay(
             "ephemerals of unknown sessions removed"
         );
     }
-    let ms = began.elapsed().as_millis();
+    let ms = in_ms(began.elapsed());
     tracing::debug!(records = replayed.records, ms, last = %replayed.last, "log replayed");
     Ok(Loaded {
         state,
         snapshot: None,
         replayed,
         mismatches,
+        took_ms: (0, ms),
     })
 }

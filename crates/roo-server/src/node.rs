@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
 use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, atomic::Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use parking_lot::{Mutex, RwLock};
 use roo_proto::connect::initial_session_id;
+use roo_proto::op_code;
 use roo_replica::effect::Effect;
 use roo_replica::event::Event;
 use roo_replica::reaper::ReaperRules;
@@ -39,7 +40,7 @@ use crate::loading::{self, LoadSettings, Loaded};
 use crate::queue::BatchQueue;
 use crate::shared_state::{Inbox, Input, Io, Shared};
 use crate::snapshot_thread::{SnapshotInput, SnapshotThread};
-use crate::stats::ServerStats;
+use crate::stats::{Counters, ServerStats, in_ms};
 use crate::storage_thread::{StorageInput, StorageThread};
 
 /// The id of a server without an ensemble, as it stands in session ids. Java:
@@ -129,6 +130,8 @@ impl Node {
             polls.push(poll);
         }
         let replica = Replica::new(replica_config(&config, clock), &loaded.state, clock.now());
+        let stats = ServerStats::default();
+        loaded.account(&stats);
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state),
             io,
@@ -136,7 +139,7 @@ impl Node {
             outstanding: AtomicUsize::new(0),
             large_bytes: AtomicUsize::new(0),
             clock,
-            stats: ServerStats::default(),
+            stats,
             connections: Mutex::default(),
             by_address: Mutex::default(),
             throttle: Mutex::new(Throttle::new(config.connection_throttle, clock.now())),
@@ -144,11 +147,6 @@ impl Node {
             trace_mask: AtomicI64::new(TRACE_MASK),
             stopping: AtomicBool::new(false),
         });
-        shared
-            .stats
-            .counters
-            .digest_mismatches_count
-            .store(loaded.mismatches, Ordering::Relaxed);
         let starter = Starter {
             config: Arc::new(config),
             disk,
@@ -492,10 +490,18 @@ impl ReplicaLoop {
             let now = shared.clock.now();
             let wait = self.replica.next_deadline().millis_since(now);
             shared.inbox.take(Duration::from_millis(wait), &mut batch);
+            let (queued, began) = (batch.len(), Instant::now());
             if self.handle(&mut batch, &mut effects) {
                 return;
             }
+            let prepared = Instant::now();
             self.execute(&mut effects);
+            if queued > 0 {
+                let stats = &shared.stats;
+                stats.prep_queue_size.add(queued as u64);
+                stats.prep_process_time.add(in_ms(prepared - began));
+                stats.proposal_process_time.add(in_ms(prepared.elapsed()));
+            }
             if self.replica.can_commit() {
                 let mut state = shared.state.write();
                 let mut dispatcher = Dispatcher::new(&shared);
@@ -512,7 +518,17 @@ impl ReplicaLoop {
         let state = shared.state.read();
         for input in batch.drain(..) {
             match input {
-                Input::Event(event) => self.replica.handle(now, wall, &state, event, effects),
+                Input::Event(event) => {
+                    let (mut began, stats) = (None, &shared.stats);
+                    if let Event::Requested(request) = &event {
+                        stats.prep_queue_time.add(now.millis_since(request.arrived));
+                        began = (request.op == op_code::CLOSE_SESSION).then(Instant::now);
+                    }
+                    self.replica.handle(now, wall, &state, event, effects);
+                    if let Some(began) = began {
+                        stats.close_session_prep_time.add(in_ms(began.elapsed()));
+                    }
+                }
                 Input::Query(query) => query(&self.replica),
                 Input::Stop => return true,
             }
@@ -535,12 +551,18 @@ impl ReplicaLoop {
             return;
         }
         let shared = Arc::clone(&self.shared);
+        let queued = shared.clock.now();
         // Only what is told to connections needs their threads' locks, and those the state's.
         let mut told = Vec::new();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Append { zxid, record } => {
-                    self.records.push(StorageInput::Append { zxid, record });
+                    Counters::inc(&shared.stats.counters.outstanding_changes_queued);
+                    self.records.push(StorageInput::Append {
+                        zxid,
+                        record,
+                        queued,
+                    });
                 }
                 Effect::RollLog => self.records.push(StorageInput::Roll),
                 Effect::TakeSnapshot => {

@@ -17,7 +17,7 @@ use roo_store::snapshot_file::{SnapshotDigest, SnapshotWriter, Trailer};
 
 use crate::limits;
 use crate::shared_state::{Input, Shared};
-use crate::stats::Counters;
+use crate::stats::{Counters, in_ms};
 
 /// What the snapshot thread is told.
 #[derive(Debug)]
@@ -73,11 +73,7 @@ impl SnapshotThread {
         let began = Instant::now();
         match self.write() {
             Ok(path) => {
-                let ms = began.elapsed().as_millis();
-                self.shared
-                    .stats
-                    .snapshot_time
-                    .add(u64::try_from(ms).unwrap_or(u64::MAX));
+                let ms = in_ms(began.elapsed());
                 tracing::info!(path = %path.display(), ms, "snapshot written");
             }
             Err(error) => {
@@ -94,6 +90,7 @@ impl SnapshotThread {
     /// # Errors
     /// When the disk refuses.
     pub fn write(&self) -> Result<PathBuf, StoreError> {
+        let began = Instant::now();
         let mut slice = Vec::new();
         let meta = self.shared.state.write().begin_snapshot(&mut slice);
         let mut file = SnapshotWriter::create(
@@ -122,7 +119,9 @@ impl SnapshotThread {
         });
         // A reader with digests takes a lone zxid for a digest.
         let last_zxid = (self.with_last_zxid && digest.is_some()).then_some(zxid);
-        file.finish(Trailer { digest, last_zxid })
+        let path = file.finish(Trailer { digest, last_zxid })?;
+        self.shared.stats.snapshot_time.add(in_ms(began.elapsed()));
+        Ok(path)
     }
 
     fn purge(&self, retain: usize) {

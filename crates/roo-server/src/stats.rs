@@ -1,10 +1,16 @@
 //! What is counted: of each connection and of the whole server. Plain atomics that are only
 //! written by the threads that do the work and only read to be shown.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use roo_proto::ids::Time;
+
+use crate::histogram::Percentiles;
+use crate::limits;
 
 /// Latencies in ms. Java: `AvgMinMaxCounter`.
 #[derive(Debug)]
@@ -34,13 +40,26 @@ impl Latency {
 
     /// Counts `n` of the same value.
     pub fn add_many(&self, value: u64, n: u64) {
-        self.total.fetch_add(value * n, Ordering::Relaxed);
-        self.count.fetch_add(n, Ordering::Relaxed);
-        if value < self.min.load(Ordering::Relaxed) {
-            self.min.fetch_min(value, Ordering::Relaxed);
+        self.merge(&Tally {
+            total: value.saturating_mul(n),
+            count: n,
+            min: value,
+            max: value,
+        });
+    }
+
+    /// Counts what one thread has tallied.
+    pub fn merge(&self, tally: &Tally) {
+        if tally.count == 0 {
+            return;
         }
-        if value > self.max.load(Ordering::Relaxed) {
-            self.max.fetch_max(value, Ordering::Relaxed);
+        self.total.fetch_add(tally.total, Ordering::Relaxed);
+        self.count.fetch_add(tally.count, Ordering::Relaxed);
+        if tally.min < self.min.load(Ordering::Relaxed) {
+            self.min.fetch_min(tally.min, Ordering::Relaxed);
+        }
+        if tally.max > self.max.load(Ordering::Relaxed) {
+            self.max.fetch_max(tally.max, Ordering::Relaxed);
         }
     }
 
@@ -85,6 +104,37 @@ impl Latency {
             0 => 0.0,
             count => (self.total() as f64 / count as f64 * 10_000.0).round() / 10_000.0,
         }
+    }
+}
+
+/// What one thread counts for itself, until it adds it to a [`Latency`] that all see.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // As in `Latency`.
+pub struct Tally {
+    pub total: u64,
+    pub count: u64,
+    pub min: u64,
+    pub max: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Self {
+            total: 0,
+            count: 0,
+            min: u64::MAX,
+            max: 0,
+        }
+    }
+}
+
+impl Tally {
+    /// Counts one.
+    pub fn add(&mut self, value: u64) {
+        self.total += value;
+        self.count += 1;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
     }
 }
 
@@ -203,8 +253,6 @@ counters! {
     stale_requests,
     /// Requests that became stale and closed their connection.
     stale_requests_dropped,
-    /// Snapshots written.
-    snap_count,
     /// Snapshots that failed.
     snapshot_error_count,
     /// Digests that did not match.
@@ -235,30 +283,125 @@ counters! {
     sync_processor_request_queued,
     /// Writes prepared.
     prep_processor_request_queued,
-    /// Watch events: node created.
-    node_created_watch_count,
-    /// Watch events: node deleted.
-    node_deleted_watch_count,
-    /// Watch events: data changed.
-    node_changed_watch_count,
-    /// Watch events: children changed.
-    node_children_watch_count,
+    /// Replies for connections that are gone.
+    stale_replies,
+    /// Transactions that wait to be durable.
+    outstanding_changes_queued,
+    /// Transactions that no longer do.
+    outstanding_changes_removed,
+    /// Limit `four_letter_queue`: words refused.
+    four_letter_queue,
+    /// Limit `metric_namespaces`: writes below further top-level nodes.
+    metric_namespaces,
 }
 
-/// See the module.
+/// See the module. Times in ms, sizes in bytes; the fields carry Java's names where it has them.
 #[derive(Debug, Default)]
 #[allow(missing_docs)]
 pub struct ServerStats {
     pub counters: Counters,
     pub latency: Latency,
-    pub read_latency: Latency,
-    pub update_latency: Latency,
-    pub fsync_time: Latency,
-    pub sync_batch_size: Latency,
-    pub snapshot_time: Latency,
-    pub connection_token_deficit: Latency,
     pub response_size: Latency,
     pub last_response_size: AtomicU64,
+    pub connection_token_deficit: Latency,
+    // The way of a write; all but the queues' times are taken once per batch.
+    pub request_throttle_queue_time: Percentiles,
+    pub prep_queue_size: Latency,
+    pub prep_queue_time: Percentiles,
+    pub prep_process_time: Latency,
+    pub close_session_prep_time: Percentiles,
+    pub proposal_process_time: Latency,
+    pub sync_queue_size: Latency,
+    pub sync_queue_time: Percentiles,
+    pub sync_process_time: Latency,
+    pub sync_batch_size: Latency,
+    pub sync_flush_time: Percentiles,
+    pub sync_queue_and_flush_time: Percentiles,
+    pub fsync_time: Latency,
+    pub propagation_latency: Percentiles,
+    // Replies and watch events.
+    pub read_latency: Percentiles,
+    pub update_latency: Percentiles,
+    pub node_created_watch_count: Latency,
+    pub node_deleted_watch_count: Latency,
+    pub node_changed_watch_count: Latency,
+    pub node_children_watch_count: Latency,
+    /// Bytes of paths and data that were written below each node below the root.
+    pub write_per_namespace: Mutex<BTreeMap<String, Latency>>,
+    // Files.
+    pub snapshot_time: Latency,
+    pub dbinittime: Latency,
+    pub startup_snap_load_time: Latency,
+    pub startup_txns_load_time: Latency,
+    pub startup_txns_loaded: Latency,
+}
+
+impl ServerStats {
+    /// A summary by the name under which `mntr` shows it.
+    #[must_use]
+    pub fn summary(&self, name: &str) -> Option<&Latency> {
+        Some(match name {
+            "connection_token_deficit" => &self.connection_token_deficit,
+            "dbinittime" => &self.dbinittime,
+            "fsynctime" => &self.fsync_time,
+            "node_changed_watch_count" => &self.node_changed_watch_count,
+            "node_children_watch_count" => &self.node_children_watch_count,
+            "node_created_watch_count" => &self.node_created_watch_count,
+            "node_deleted_watch_count" => &self.node_deleted_watch_count,
+            "prep_process_time" => &self.prep_process_time,
+            "prep_processor_queue_size" => &self.prep_queue_size,
+            "proposal_process_time" => &self.proposal_process_time,
+            "snapshottime" => &self.snapshot_time,
+            "startup_snap_load_time" => &self.startup_snap_load_time,
+            "startup_txns_load_time" => &self.startup_txns_load_time,
+            "startup_txns_loaded" => &self.startup_txns_loaded,
+            "sync_process_time" => &self.sync_process_time,
+            "sync_processor_batch_size" => &self.sync_batch_size,
+            "sync_processor_queue_size" => &self.sync_queue_size,
+            _ => return None,
+        })
+    }
+
+    /// A summary with percentiles by the name under which `mntr` shows it.
+    #[must_use]
+    pub fn percentiles(&self, name: &str) -> Option<&Percentiles> {
+        Some(match name {
+            "close_session_prep_time" => &self.close_session_prep_time,
+            "prep_processor_queue_time_ms" => &self.prep_queue_time,
+            "propagation_latency" => &self.propagation_latency,
+            "readlatency" => &self.read_latency,
+            "request_throttle_queue_time_ms" => &self.request_throttle_queue_time,
+            "sync_processor_queue_and_flush_time_ms" => &self.sync_queue_and_flush_time,
+            "sync_processor_queue_flush_time_ms" => &self.sync_flush_time,
+            "sync_processor_queue_time_ms" => &self.sync_queue_time,
+            "updatelatency" => &self.update_latency,
+            _ => return None,
+        })
+    }
+
+    /// Bytes were written at a path. The root has no namespace.
+    pub fn wrote(&self, path: &str, bytes: usize) {
+        let Some(namespace) = path.split('/').nth(1).filter(|name| !name.is_empty()) else {
+            return;
+        };
+        let bytes = (path.len() + bytes) as u64;
+        let mut namespaces = self.write_per_namespace.lock();
+        if let Some(written) = namespaces.get(namespace) {
+            written.add(bytes);
+        } else if namespaces.len() < limits::METRIC_NAMESPACES {
+            let written = Latency::default();
+            written.add(bytes);
+            namespaces.insert(namespace.to_owned(), written);
+        } else {
+            Counters::inc(&self.counters.metric_namespaces);
+        }
+    }
+}
+
+/// ms, as they are counted.
+#[must_use]
+pub fn in_ms(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Counters {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roo_proto::ids::Zxid;
+use roo_proto::ids::{Time, Zxid};
 use roo_replica::event::Event;
 use roo_store::error::StoreError;
 use roo_store::log::record::encode_record;
@@ -14,7 +14,7 @@ use roo_store::log::writer::LogWriter;
 use crate::group_commit::GroupCommit;
 use crate::queue::BatchQueue;
 use crate::shared_state::{Input, Shared};
-use crate::stats::Counters;
+use crate::stats::{Counters, in_ms};
 
 /// What the storage thread is told.
 #[derive(Debug)]
@@ -25,6 +25,8 @@ pub enum StorageInput {
         zxid: Zxid,
         /// Its payload.
         record: Vec<u8>,
+        /// When it was put in.
+        queued: Time,
     },
     /// The next record opens a new file.
     Roll,
@@ -93,9 +95,20 @@ impl StorageThread {
         group: &mut Group,
     ) -> Result<bool, StoreError> {
         let mut stop = false;
+        let now = self.shared.clock.now();
+        self.shared.stats.sync_queue_size.add(batch.len() as u64);
         for input in batch.drain(..) {
             match input {
-                StorageInput::Append { zxid, record } => {
+                StorageInput::Append {
+                    zxid,
+                    record,
+                    queued,
+                } => {
+                    self.shared
+                        .stats
+                        .sync_queue_time
+                        .add(now.millis_since(queued));
+                    group.queued.push(queued);
                     group.add(zxid, &record);
                     if self.group_commit.is_full(group.records) {
                         self.commit(group)?;
@@ -114,12 +127,20 @@ impl StorageThread {
 
     /// Makes the group durable and says so.
     fn commit(&mut self, group: &mut Group) -> Result<(), StoreError> {
+        let stats = &self.shared.stats;
+        let began = Instant::now();
         group.write(&mut self.writer)?;
         let records = std::mem::take(&mut group.records);
         if let Some(upto) = group.last.take() {
-            let began = Instant::now();
+            let written = Instant::now();
+            stats.sync_process_time.add(in_ms(written - began));
             self.writer.sync()?;
-            self.account(began.elapsed(), records as u64);
+            self.account(written.elapsed(), records as u64);
+            let now = self.shared.clock.now();
+            for queued in group.queued.drain(..) {
+                let took = now.millis_since(queued);
+                stats.sync_queue_and_flush_time.add(took);
+            }
             self.shared
                 .inbox
                 .push(Input::Event(Event::LogDurable { upto }));
@@ -129,9 +150,8 @@ impl StorageThread {
 
     fn account(&self, took: Duration, records: u64) {
         let stats = &self.shared.stats;
-        stats
-            .fsync_time
-            .add(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+        stats.fsync_time.add(in_ms(took));
+        stats.sync_flush_time.add(in_ms(took));
         stats.sync_batch_size.add(records);
         stats
             .counters
@@ -154,6 +174,8 @@ struct Group {
     /// The first that is not written yet.
     first: Option<Zxid>,
     last: Option<Zxid>,
+    /// When each of them was put in.
+    queued: Vec<Time>,
     /// Those that are not written yet.
     bytes: Vec<u8>,
 }

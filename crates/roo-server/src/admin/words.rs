@@ -20,6 +20,7 @@ use roo_store::disk::Disk;
 use super::java_text::{date, double};
 use super::metric_names::{COUNTERS, PERCENTILES, SUMMARIES};
 use crate::config::ServerConfig;
+use crate::histogram::Percentiles;
 use crate::shared_state::{Input, Mail, Place, Shared};
 use crate::stats::{ConnectionStats, Latency};
 
@@ -473,42 +474,31 @@ impl WordsThread {
         for name in COUNTERS {
             out.put(name, counters.get(name).copied().unwrap_or(0));
         }
-        let none = Latency::default();
-        for name in SUMMARIES.iter().chain(PERCENTILES) {
-            let measured = self.summary(name).unwrap_or(&none);
-            out.put(&format!("avg_{name}"), double(measured.mean()));
-            out.put(&format!("min_{name}"), measured.min());
-            out.put(&format!("max_{name}"), measured.max());
-            out.put(&format!("cnt_{name}"), measured.count());
-            out.put(&format!("sum_{name}"), measured.total());
-        }
-        for name in PERCENTILES {
-            let measured = self.summary(name).unwrap_or(&none);
-            for percentile in ["p50", "p95", "p99", "p999"] {
-                // Compat: C-02 percentiles show the mean or the maximum, not a sample's.
-                let value = if percentile == "p50" {
-                    measured.mean().round()
-                } else {
-                    to_f64(measured.max())
-                };
-                out.put(&format!("{percentile}_{name}"), value);
-            }
-        }
+        self.put_summaries(&mut out);
         self.put_own(&mut out, &counters);
         out.0
     }
 
-    fn summary(&self, name: &str) -> Option<&Latency> {
-        let stats = &self.shared.stats;
-        Some(match name {
-            "fsynctime" => &stats.fsync_time,
-            "snapshottime" => &stats.snapshot_time,
-            "connection_token_deficit" => &stats.connection_token_deficit,
-            "sync_processor_batch_size" => &stats.sync_batch_size,
-            "readlatency" => &stats.read_latency,
-            "updatelatency" => &stats.update_latency,
-            _ => return None,
-        })
+    fn put_summaries(&self, out: &mut Mntr) {
+        let (stats, none, nothing) = (
+            &self.shared.stats,
+            Latency::default(),
+            Percentiles::default(),
+        );
+        for name in SUMMARIES {
+            out.put_summary(name, stats.summary(name).unwrap_or(&none));
+        }
+        for name in PERCENTILES {
+            // Compat: C-02 of everything measured, not of a sample.
+            let measured = stats.percentiles(name).unwrap_or(&nothing);
+            out.put_summary(name, &measured.summary);
+            for (shown, per_mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
+                out.put(&format!("{shown}_{name}"), measured.percentile(per_mille));
+            }
+        }
+        for (namespace, written) in stats.write_per_namespace.lock().iter() {
+            out.put_summary(&format!("{namespace}_write_per_namespace"), written);
+        }
     }
 
     fn put_gauges(&self, out: &mut Mntr) {
@@ -625,11 +615,14 @@ impl Mntr {
     fn put(&mut self, name: &str, value: impl std::fmt::Display) {
         let _ = writeln!(self.0, "zk_{name}\t{value}");
     }
-}
 
-#[allow(clippy::cast_precision_loss)]
-const fn to_f64(value: u64) -> f64 {
-    value as f64
+    fn put_summary(&mut self, name: &str, measured: &Latency) {
+        self.put(&format!("avg_{name}"), double(measured.mean()));
+        self.put(&format!("min_{name}"), measured.min());
+        self.put(&format!("max_{name}"), measured.max());
+        self.put(&format!("cnt_{name}"), measured.count());
+        self.put(&format!("sum_{name}"), measured.total());
+    }
 }
 
 fn put_connection(out: &mut String, stats: &ConnectionStats) {

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
+use roo_proto::error_code::ErrorCode;
+use roo_proto::frame;
 use roo_proto::ids::{SessionId, Time};
 use roo_proto::jute::Reader;
 use roo_proto::op_code;
@@ -24,7 +26,7 @@ use slab::Slab;
 use crate::admin::words::WordRequest;
 use crate::auth;
 use crate::client::connection::{Connection, Phase};
-use crate::client::serving::{NO_SESSION, Round};
+use crate::client::serving::{NO_SESSION, Round, RoundTally};
 use crate::client::settings::ClientSettings;
 use crate::limits;
 use crate::shared_state::{Input, IoShared, Mail, Peer, Place, Shared};
@@ -137,7 +139,8 @@ impl IoThread {
     fn wait(&mut self, polled: &mut Events) {
         let io = Arc::clone(&self.shared.io[self.index]);
         io.parked.store(true, Ordering::SeqCst);
-        let busy = !self.ready.is_empty() || io.has_mail.load(Ordering::SeqCst);
+        let turn = !self.line.is_empty() && self.turns() > 0;
+        let busy = turn || !self.ready.is_empty() || io.has_mail.load(Ordering::SeqCst);
         let timeout = if busy {
             Duration::ZERO
         } else if self.line.is_empty() {
@@ -335,14 +338,20 @@ impl IoThread {
         Duration::from_millis(self.settings.request_throttle.stall_time_ms.max(1))
     }
 
+    /// For how many requests more there is room.
+    fn turns(&self) -> usize {
+        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
+        let limit = self.settings.request_throttle.max_requests;
+        limit.saturating_sub(outstanding)
+    }
+
     /// As many requests that waited for those of others as there is room for get their turn; now
     /// and then all are looked at, as some may have become stale.
     fn advance_line(&mut self, now: Time) {
         if self.line.is_empty() {
             return;
         }
-        let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
-        let mut turns = (self.settings.request_throttle.max_requests).saturating_sub(outstanding);
+        let mut turns = self.turns();
         if now >= self.next_look {
             self.next_look = now.after(self.stall());
             turns = self.line.len();
@@ -409,7 +418,7 @@ impl IoThread {
             spare: &mut self.spare,
             words: &self.words,
             line: &mut self.line,
-            reads: 0,
+            tally: RoundTally::default(),
         };
         for (slot, from, to) in self.chunks.drain(..) {
             let (Some(conn), Some(bytes)) =
@@ -438,19 +447,10 @@ impl IoThread {
                 serve_input(&mut round, *slot, conn);
             }
         }
-        let reads = round.reads;
+        let tally = std::mem::take(&mut round.tally);
         drop(own);
         drop(state);
-        if reads > 0 {
-            let stats = &shared.stats;
-            let took = shared.clock.now().millis_since(now);
-            stats.latency.add_many(took, reads);
-            stats.read_latency.add_many(took, reads);
-            stats
-                .counters
-                .packets_sent
-                .fetch_add(reads, Ordering::Relaxed);
-        }
+        account(&shared, &tally, now);
     }
 
     fn has_input(&self, slot: usize) -> bool {
@@ -472,12 +472,13 @@ impl IoThread {
             let bytes = mailbox.bytes.get(at..at + len).unwrap_or_default();
             at += len;
             let key = slot as usize;
-            let Some(conn) = self.connections.get_mut(key) else {
+            let conn = self.connections.get_mut(key);
+            let Some(conn) = conn.filter(|conn| conn.generation == generation) else {
+                if matches!(mail, Mail::Answer { .. }) {
+                    Counters::inc(&self.shared.stats.counters.stale_replies);
+                }
                 continue;
             };
-            if conn.generation != generation {
-                continue;
-            }
             if conn.phase != Phase::Dead && conn.phase != Phase::Flushing {
                 conn.output(&mut self.spare).extend_from_slice(bytes);
             }
@@ -597,6 +598,24 @@ impl IoThread {
     }
 }
 
+/// Shows what a round has counted.
+fn account(shared: &Shared, tally: &RoundTally, began: Time) {
+    let stats = &shared.stats;
+    let received = &stats.counters.packets_received;
+    received.fetch_add(tally.received, Ordering::Relaxed);
+    let reads = tally.replies.count;
+    if reads > 0 {
+        let took = shared.clock.now().millis_since(began);
+        stats.latency.add_many(took, reads);
+        stats.read_latency.add_many(took, reads);
+        let sent = &stats.counters.packets_sent;
+        sent.fetch_add(reads, Ordering::Relaxed);
+        stats.response_size.merge(&tally.replies);
+        let last = &stats.last_response_size;
+        last.store(tally.last_reply, Ordering::Relaxed);
+    }
+}
+
 /// What the client has sent and nobody will read would make the kernel reset the connection, and
 /// the client lose the last replies with it.
 fn drain_and_close(conn: &mut Connection, scratch: &mut [u8]) {
@@ -644,18 +663,24 @@ fn answered(shared: &Shared, conn: &mut Connection, now: Time, reply: &[u8]) {
     let is_write = op_code::is_write(pending.op);
     let (zxid, code) = reply_header(reply);
     let refused = is_write && code != 0;
+    if code == ErrorCode::THROTTLED_OP.0 {
+        Counters::inc(&stats.counters.throttled_ops);
+    }
     let shown = if refused { NO_OP } else { pending.op };
     conn.stats.replied(shown, pending.xid, zxid, now, latency);
     stats.latency.add(latency);
-    if is_write {
+    // A new session is a transaction, too.
+    if is_write || pending.op == op_code::CREATE_SESSION {
         stats.update_latency.add(latency);
     } else {
         stats.read_latency.add(latency);
     }
-    stats
-        .last_response_size
-        .store(reply.len() as u64, Ordering::Relaxed);
-    stats.response_size.add(reply.len() as u64);
+    // The answer to a handshake is not counted, nor is the length before each other one.
+    if let Some(size) = reply.len().checked_sub(frame::LENGTH_SIZE) {
+        let last = &stats.last_response_size;
+        last.store(size as u64, Ordering::Relaxed);
+        stats.response_size.add(size as u64);
+    }
 }
 
 /// zxid and error of a reply frame.

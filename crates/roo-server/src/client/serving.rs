@@ -26,7 +26,7 @@ use crate::auth;
 use crate::client::connection::{Connection, Pending, Phase};
 use crate::client::settings::ClientSettings;
 use crate::shared_state::{Input, IoShared, Place, Shared};
-use crate::stats::Counters;
+use crate::stats::{Counters, Tally};
 
 /// Everything that serving a connection takes, for one round of its thread.
 pub struct Round<'a> {
@@ -50,8 +50,19 @@ pub struct Round<'a> {
     pub words: &'a SyncSender<WordRequest>,
     /// Connections that wait for requests of others, first come first.
     pub line: &'a mut VecDeque<(usize, u32)>,
-    /// Reads served in this round.
-    pub reads: u64,
+    /// What was counted in this round.
+    pub tally: RoundTally,
+}
+
+/// What a round counts for itself; all see it when the round ends.
+#[derive(Debug, Default)]
+pub struct RoundTally {
+    /// Packets received.
+    pub received: u64,
+    /// Sizes of the replies to reads.
+    pub replies: Tally,
+    /// The size of the last one.
+    pub last_reply: u64,
 }
 
 impl Round<'_> {
@@ -125,6 +136,7 @@ impl Round<'_> {
         conn.stats.reading.store(false, Ordering::Relaxed);
         // Whoever asks faster than answers are made is not answered.
         if self.words.try_send(request).is_err() {
+            self.count(&self.shared.stats.counters.four_letter_queue);
             conn.end();
         }
     }
@@ -136,8 +148,7 @@ impl Round<'_> {
             return;
         };
         self.count(&self.shared.stats.counters.connection_request_count);
-        self.count(&self.shared.stats.counters.packets_received);
-        conn.stats.received.fetch_add(1, Ordering::Relaxed);
+        self.received(conn);
         let renewed = connect.session != NO_SESSION;
         if renewed {
             self.count(&self.shared.stats.counters.connection_revalidate_count);
@@ -220,9 +231,9 @@ impl Round<'_> {
         true
     }
 
-    fn received(&self, conn: &Connection) {
+    fn received(&mut self, conn: &Connection) {
         conn.stats.received.fetch_add(1, Ordering::Relaxed);
-        self.count(&self.shared.stats.counters.packets_received);
+        self.tally.received += 1;
     }
 
     fn is_authenticated(&self, conn: &Connection) -> bool {
@@ -316,19 +327,15 @@ impl Round<'_> {
                 }
             }
         }
-        let size = conn.output.len().saturating_sub(before);
-        self.reads += 1;
+        let size = (conn.output.len().saturating_sub(before)).saturating_sub(frame::LENGTH_SIZE);
         self.replied(conn, op, xid, zxid, size);
     }
 
-    fn replied(&self, conn: &Connection, op: i32, xid: i32, zxid: Zxid, size: usize) {
+    fn replied(&mut self, conn: &Connection, op: i32, xid: i32, zxid: Zxid, size: usize) {
         conn.stats.sent.fetch_add(1, Ordering::Relaxed);
         conn.stats.replied(op, xid, zxid.0, self.now, 0);
-        self.shared
-            .stats
-            .last_response_size
-            .store(size as u64, Ordering::Relaxed);
-        self.shared.stats.response_size.add(size as u64);
+        self.tally.replies.add(size as u64);
+        self.tally.last_reply = size as u64;
     }
 
     /// Writes, and whatever comes behind one.
@@ -353,6 +360,9 @@ impl Round<'_> {
         }
         self.submitted(conn, op, xid, large);
         let arrived = conn.stalled.take().unwrap_or(self.now);
+        let stalled_ms = self.now.millis_since(arrived);
+        let stats = &self.shared.stats;
+        stats.request_throttle_queue_time.add(stalled_ms);
         if op_code::is_write(op) {
             self.count(&self.shared.stats.counters.prep_processor_request_queued);
         }

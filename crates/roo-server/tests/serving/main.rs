@@ -93,6 +93,7 @@ fn a_write_that_waits_for_others_is_served_in_its_turn() {
     // Each handshake fills a batch.
     Client::connect(address).ask_for_session();
     assert_eq!(a.reply(), (1, 0));
+    wait_for(address, "outstanding_requests", |n| n >= 1.0);
     Client::connect(address).ask_for_session();
     assert_eq!(b.reply(), (1, 0));
     node.stop();
@@ -117,15 +118,15 @@ fn handshakes_without_a_token_are_refused_by_all_threads_together() {
         client.receive().is_some()
     });
     assert_eq!(answered.count(), 2);
-    let mntr = word(address, "mntr");
-    for line in [
-        "zk_connection_rejected\t2",
-        "zk_cnt_connection_token_deficit\t4",
-        "zk_sum_connection_token_deficit\t5",
-        "zk_max_connection_token_deficit\t2",
-    ] {
-        assert!(mntr.lines().any(|shown| shown == line), "{line} in {mntr}");
-    }
+    assert_shown(
+        &word(address, "mntr"),
+        &[
+            ("connection_rejected", 2),
+            ("cnt_connection_token_deficit", 4),
+            ("sum_connection_token_deficit", 5),
+            ("max_connection_token_deficit", 2),
+        ],
+    );
     node.stop();
 }
 
@@ -145,5 +146,102 @@ fn an_empty_directory_needs_a_word_where_data_is_expected() {
     node.stop();
     assert!(!initialize.exists(), "it counts for one start");
     let (node, _) = start(dir.path(), expects_data).unwrap();
+    node.stop();
+}
+
+/// Each of these lines of `mntr`.
+fn assert_shown(mntr: &str, lines: &[(&str, u64)]) {
+    for (name, value) in lines {
+        let prefix = format!("zk_{name}\t");
+        let shown = mntr.lines().find_map(|line| line.strip_prefix(&prefix));
+        assert_eq!(shown, Some(value.to_string().as_str()), "{name}");
+    }
+}
+
+#[test]
+fn mntr_counts_the_way_of_every_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = start(dir.path(), |_| {}).unwrap();
+    let (mut a, mut b) = two_clients(address);
+    for client in [&mut a, &mut b] {
+        client.ask_for_exists(1, "/app", true);
+        assert_eq!(client.reply(), (1, -101));
+    }
+    a.ask_for_create(2, "/app");
+    b.receive().expect("the watch event");
+    a.receive().expect("the watch event");
+    assert_eq!(a.reply(), (2, 0));
+    let mntr = word(address, "mntr");
+    assert_shown(
+        &mntr,
+        &[
+            ("cnt_readlatency", 2),
+            // Two sessions and a node.
+            ("cnt_updatelatency", 3),
+            ("cnt_prep_processor_queue_time_ms", 1),
+            ("cnt_request_throttle_queue_time_ms", 1),
+            ("cnt_propagation_latency", 3),
+            ("cnt_sync_processor_queue_time_ms", 3),
+            ("cnt_sync_processor_queue_and_flush_time_ms", 3),
+            ("sum_sync_processor_batch_size", 3),
+            ("outstanding_changes_queued", 3),
+            ("outstanding_changes_removed", 3),
+            ("cnt_node_created_watch_count", 1),
+            ("sum_node_created_watch_count", 2),
+            ("cnt_node_deleted_watch_count", 0),
+            // The path and its data.
+            ("cnt_app_write_per_namespace", 1),
+            ("sum_app_write_per_namespace", 8),
+            ("cnt_dbinittime", 1),
+            ("cnt_snapshottime", 1),
+            ("cnt_startup_txns_loaded", 0),
+            ("min_client_response_size", 16),
+        ],
+    );
+    for name in ["fsynctime", "prep_process_time", "sync_process_time"] {
+        assert!(metric(address, &format!("cnt_{name}")) >= 1.0, "{name}");
+    }
+    node.stop();
+    let (node, address) = start(dir.path(), |_| {}).unwrap();
+    assert_shown(
+        &word(address, "mntr"),
+        &[
+            ("sum_startup_txns_loaded", 3),
+            ("cnt_startup_snap_load_time", 1),
+        ],
+    );
+    node.stop();
+}
+
+#[test]
+fn sessions_that_expire_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = start(dir.path(), |config| {
+        config.tick_time_ms = 10;
+        config.max_session_timeout_ms = 20;
+        config.min_session_timeout_ms = 20;
+    })
+    .unwrap();
+    let mut client = Client::connect(address);
+    client.ask_for_session();
+    assert!(client.receive().is_some());
+    assert_eq!(client.receive(), None, "it says nothing until it is closed");
+    wait_for(address, "stale_sessions_expired", |n| n >= 1.0);
+    node.stop();
+}
+
+#[test]
+fn percentiles_are_in_order_and_never_above_the_largest() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = start(dir.path(), |config| config.group_commit = PAIRS).unwrap();
+    let (mut a, mut b) = two_clients(address);
+    for round in 0..20 {
+        a.ask_for_create(round, &format!("/a{round}"));
+        b.ask_for_create(round, &format!("/b{round}"));
+        assert_eq!((a.reply(), b.reply()), ((round, 0), (round, 0)));
+    }
+    let shown = ["min", "p50", "p95", "p99", "p999", "max"]
+        .map(|of| metric(address, &format!("{of}_updatelatency")));
+    assert!(shown.is_sorted(), "{shown:?}");
     node.stop();
 }
