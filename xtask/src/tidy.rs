@@ -78,6 +78,13 @@ fn errors() -> Result<Vec<String>> {
         check_file(file, &mut errors);
     }
     check_documents(&mut errors)?;
+    let read = |name: &str| fs::read_to_string(root().join(name));
+    let limits = read("crates/roo-server/src/limits.rs")?;
+    check_limits(
+        &limits,
+        &read("crates/roo-server/src/stats.rs")?,
+        &mut errors,
+    );
     Ok(errors)
 }
 
@@ -271,6 +278,33 @@ fn check_source(name: &str, content: &str, errors: &mut Vec<String>) {
     }
 }
 
+/// What is refused at a limit is counted under the limit's name.
+fn check_limits(limits: &str, stats: &str, errors: &mut Vec<String>) {
+    let mut doc = String::new();
+    for line in limits.lines() {
+        if let Some(text) = line.strip_prefix("///") {
+            doc.push_str(text);
+            continue;
+        }
+        let name = line.strip_prefix("pub const ");
+        let only_pieces = doc.contains("Limit: pieces");
+        doc.clear();
+        let Some((name, _)) = name.and_then(|rest| rest.split_once(':')) else {
+            continue;
+        };
+        let counter = name.to_ascii_lowercase();
+        let counter = counter.trim_end_matches("_bytes").trim_end_matches("_ms");
+        let counted = stats.contains(&format!("Limit `{counter}`"))
+            && stats.contains(&format!("\n    {counter},\n"));
+        if !only_pieces && !counted {
+            errors.push(format!(
+                "limit {name} has no counter: stats.rs must have {counter} with a comment that \
+                 begins Limit `{counter}`, or the limit must say \"Limit: pieces\""
+            ));
+        }
+    }
+}
+
 fn check_documents(errors: &mut Vec<String>) -> Result<()> {
     let read = |name: &str| fs::read_to_string(root().join(name)).unwrap_or_default();
     let (readme, architecture, compat) = (
@@ -312,6 +346,18 @@ fn check_documents(errors: &mut Vec<String>) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_limit_without_a_counter_is_found() {
+        let limits = "/// A.\npub const QUEUE_BYTES: usize = 1;\n\n/// B. Limit: pieces.\npub const STEP: usize = 1;\n";
+        let check = |stats: &str| {
+            let mut errors = Vec::new();
+            super::check_limits(limits, stats, &mut errors);
+            errors.len()
+        };
+        assert_eq!(check("    /// Limit `queue`: refused.\n    queue,\n"), 0);
+        assert_eq!(check("    /// Limit `other`: refused.\n    other,\n"), 1);
+    }
+
     #[test]
     fn every_rule_of_the_house_holds() {
         let errors = super::errors().unwrap();

@@ -23,6 +23,7 @@ pub(crate) fn start(
         data_dir: dir.to_path_buf(),
         data_log_dir: dir.to_path_buf(),
         io_threads: 1,
+        pre_alloc_size: 0,
         four_letter_words: vec!["*".into()],
         ..ServerConfig::default()
     };
