@@ -100,7 +100,7 @@ fn configure(
         [file] => settings.read_file(Path::new(file))?,
         bare => settings.bare_arguments(bare)?,
     }
-    settings.environment(std::env::vars());
+    settings.environment(std::env::vars_os())?;
     for define in &arguments.define {
         settings.argument(define)?;
     }

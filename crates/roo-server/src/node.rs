@@ -51,7 +51,7 @@ const STANDALONE_ID: i64 = 1;
 #[derive(Debug, Error)]
 pub enum StartError {
     /// Something about its files.
-    #[error("{0}")]
+    #[error("{0}{advice}", advice = advice(.0))]
     Store(#[from] StoreError),
     /// Its port.
     #[error("cannot listen on {address}: {source}; {advice}")]
@@ -71,13 +71,31 @@ pub enum StartError {
 impl StartError {
     /// The exit code that Apache gives to the same failure.
     #[must_use]
-    pub const fn exit_code(&self) -> u8 {
+    pub fn exit_code(&self) -> u8 {
         match self {
             Self::Store(StoreError::Layout { .. } | StoreError::Locked { .. }) => 3,
+            Self::Store(error @ StoreError::Io { .. }) if !advice(error).is_empty() => 3,
             Self::Store(StoreError::Io { .. } | StoreError::Corrupt { .. })
             | Self::Listen { .. }
             | Self::System(_) => 1,
         }
+    }
+}
+
+/// What to do about a directory that the operating system does not let us use.
+fn advice(error: &StoreError) -> &'static str {
+    let StoreError::Io { source, .. } = error else {
+        return "";
+    };
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "; dataDir, dataLogDir and all files in them must belong to the user of this process"
+        }
+        io::ErrorKind::NotADirectory => "; dataDir and dataLogDir must be directories",
+        io::ErrorKind::IsADirectory => "; a file is expected there: move the directory away",
+        io::ErrorKind::ReadOnlyFilesystem => "; dataDir and dataLogDir must be writable",
+        io::ErrorKind::StorageFull => "; make room on its disk",
+        _ => "",
     }
 }
 

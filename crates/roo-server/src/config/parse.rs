@@ -1,7 +1,9 @@
 //! From the texts of a file, of arguments and of the environment to a [`ServerConfig`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use roo_store::file_name::Compression;
 
 use super::keys::{self, PREFIXES, Status};
 use super::{ConfigError, DEFAULT_PORT, INVALID, LogFormat, ServerConfig, properties};
+use crate::admin::words::Word;
 use crate::auth::DigestAlgorithm;
 use crate::client::settings::RequestThrottle;
 use crate::client::throttle::{Dropping, ThrottleSettings, Weights};
@@ -32,6 +35,8 @@ struct Setting {
 pub struct Settings {
     values: BTreeMap<String, Setting>,
     from_file: bool,
+    /// What messages call the file.
+    file_name: Option<String>,
     /// Beside which an ensemble can be kept.
     file: Option<PathBuf>,
     bare: bool,
@@ -41,6 +46,11 @@ pub struct Settings {
 }
 
 mod ensemble;
+
+/// No configuration is so long; a device may be without end.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// More than this cannot be meant: every log file would take 16 GiB.
+const MAX_ALLOC_KIB: i64 = 16 << 20;
 
 type Parsed<T> = Result<T, ConfigError>;
 
@@ -85,13 +95,20 @@ impl Settings {
     /// When it cannot be read or has a bad escape.
     pub fn read_file(&mut self, path: &Path) -> Parsed<()> {
         let place = path.display().to_string();
-        let bytes = std::fs::read(path).map_err(|e| ConfigError {
+        let refused = |expected: String| ConfigError {
             place: place.clone(),
             key: "the file".into(),
             value: None,
-            expected: format!("a readable configuration file ({e})"),
+            expected,
             exit_code: INVALID,
-        })?;
+        };
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
+            .map_err(|e| refused(format!("a readable configuration file ({e})")))?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            return Err(refused("a configuration file of at most 1 MiB".into()));
+        }
         self.read_text(&place, &bytes)?;
         self.file = Some(path.to_owned());
         Ok(())
@@ -100,19 +117,30 @@ impl Settings {
     /// Takes the settings in the content of a file; `place` is what messages call it.
     ///
     /// # Errors
-    /// When it has a bad escape, or names a server twice.
+    /// When it has a bad escape, is no text, or names a server twice.
     pub fn read_text(&mut self, place: &str, bytes: &[u8]) -> Parsed<()> {
-        let found = properties::parse(bytes).map_err(|(line, what)| ConfigError {
+        let refused = |line: usize, expected: &str| ConfigError {
             place: format!("{place}:{line}"),
             key: "the line".into(),
             value: None,
-            expected: what.into(),
+            expected: expected.into(),
             exit_code: INVALID,
-        })?;
+        };
+        let found = properties::parse(bytes).map_err(|(line, expected)| refused(line, expected))?;
         self.from_file = true;
+        self.file_name = Some(place.to_owned());
         let mut members = BTreeSet::new();
         for property in found {
+            if property.key.contains(|c: char| c.is_control() && c != '\t') {
+                let expected = "KEY=VALUE, and found what is no text";
+                return Err(refused(property.line, expected));
+            }
             let place = format!("{place}:{}", property.line);
+            if property.key.is_empty() {
+                self.warnings
+                    .push(format!("{place}: a value without a key has no effect"));
+                continue;
+            }
             let key = &property.key;
             if ensemble::is_member_key(key) && !members.insert(key.clone()) {
                 return Err(ConfigError {
@@ -151,15 +179,35 @@ impl Settings {
     }
 
     /// Takes variables that are called `ROO_` and a key.
-    pub fn environment(&mut self, variables: impl Iterator<Item = (String, String)>) {
+    ///
+    /// # Errors
+    /// When the value of one is no text.
+    pub fn environment(
+        &mut self,
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Parsed<()> {
         let known: BTreeMap<String, &str> = keys::all()
             .map(|key| (keys::variable(key.name), key.name))
             .collect();
         for (variable, value) in variables {
+            let variable = variable.to_string_lossy().into_owned();
             if let Some(name) = known.get(&variable) {
-                self.set(name, value, variable);
+                let value = value.into_string().map_err(|value| ConfigError {
+                    place: variable.clone(),
+                    key: (*name).into(),
+                    value: Some(value.to_string_lossy().into_owned()),
+                    expected: "text in UTF-8".into(),
+                    exit_code: INVALID,
+                })?;
+                self.set(name, value.trim().into(), variable);
+            } else if variable.starts_with("ROO_") {
+                let names = known.keys().map(String::as_str);
+                let near = nearest(&variable, names);
+                self.warnings
+                    .push(format!("{variable}: unknown variable{near}"));
             }
         }
+        Ok(())
     }
 
     /// Takes a `-D` argument, without the `-D`.
@@ -194,8 +242,9 @@ impl Settings {
             (Some(key), _) => (key.status, key.doc),
             (None, Some((_, status, why))) => (*status, *why),
             (None, None) => {
+                let near = nearest(name, keys::all().map(|key| key.name));
                 self.warnings
-                    .push(format!("{place}: unknown key {name}{}", nearest(name)));
+                    .push(format!("{place}: unknown key {name}{near}"));
                 return;
             }
         };
@@ -208,13 +257,31 @@ impl Settings {
                 "{place}: {name} is not supported ({why}) and has no effect"
             )),
         }
+        if name == "4lw.commands.whitelist" {
+            let known = |word: &&str| {
+                let bytes = word.as_bytes().try_into().ok();
+                *word == "*" || bytes.and_then(Word::recognise).is_some()
+            };
+            let words = value.split(',').map(str::trim);
+            for word in words.filter(|word| !word.is_empty() && !known(word)) {
+                self.warnings
+                    .push(format!("{place}: {name}: there is no word {word}"));
+            }
+        }
         self.values.insert(name.into(), Setting { value, place });
     }
 
     fn error(&self, name: &str, expected: impl Into<String>) -> ConfigError {
         let setting = self.values.get(name);
         ConfigError {
-            place: setting.map_or_else(|| "configuration".into(), |s| s.place.clone()),
+            place: setting.map_or_else(
+                || {
+                    self.file_name
+                        .clone()
+                        .unwrap_or_else(|| "configuration".into())
+                },
+                |s| s.place.clone(),
+            ),
             key: name.into(),
             value: setting.map(|s| s.value.clone()),
             expected: expected.into(),
@@ -242,7 +309,8 @@ impl Settings {
             .filter(|n| range.contains(n))
             .ok_or_else(|| {
                 let expected = match (low, high) {
-                    (i64::MIN, _) => "a whole number".to_owned(),
+                    (i64::MIN, i64::MAX) => "a whole number".to_owned(),
+                    (i64::MIN, high) => format!("a whole number up to {high}"),
                     (low, i64::MAX) => format!("a whole number from {low} on"),
                     (low, high) => format!("a whole number from {low} to {high}"),
                 };
@@ -476,14 +544,17 @@ impl Settings {
             }
             None => {}
         }
-        config.data_log_dir = self
-            .text("dataLogDir")
-            .map_or_else(|| config.data_dir.clone(), Into::into);
+        config.data_log_dir = match self.text("dataLogDir") {
+            Some("") => return Err(self.error("dataLogDir", "a directory")),
+            Some(dir) => dir.into(),
+            None => config.data_dir.clone(),
+        };
         let kib = |name, default: u64| Ok(self.limit(name, default)?.saturating_mul(1024));
         config.snap_count = self.amount("snapCount", 100_000)?.max(2);
         config.snap_size_limit = kib("snapSizeLimitInKb", 4_194_304)?;
         config.txn_log_size_limit = kib("txnLogSizeLimitInKb", 0)?;
-        config.pre_alloc_size = kib("preAllocSize", 65_536)?;
+        let allocated = self.number("preAllocSize", 65_536, i64::MIN..=MAX_ALLOC_KIB)?;
+        config.pre_alloc_size = u64::try_from(allocated).unwrap_or(0) * 1024;
         config.force_sync = self.yes_or_no("forceSync", true)?;
         config.fsync_warning_threshold_ms = self.amount("fsync.warningthresholdms", 1000)?;
         config.group_commit = self.group_commit()?;
@@ -554,6 +625,10 @@ impl Settings {
         let auth = &mut config.auth;
         auth.digest_disabled = !self.flag("DigestAuthenticationProvider.enabled", true)?;
         let super_digest = self.text("DigestAuthenticationProvider.superDigest");
+        if super_digest.is_some_and(|text| !text.is_empty() && !text.contains(':')) {
+            let key = "DigestAuthenticationProvider.superDigest";
+            return Err(self.error(key, "super:HASH"));
+        }
         auth.super_digest = super_digest.filter(|text| !text.is_empty()).map(Into::into);
         if let Some(name) = self.text("DigestAuthenticationProvider.digestAlg") {
             let expected = "MD5, SHA1, SHA-224, SHA-256, SHA-384 or SHA-512";
@@ -584,6 +659,12 @@ impl Settings {
             Some(_) => return Err(self.error("logFormat", "text or json")),
         };
         if let Some(level) = self.text("logLevel") {
+            let levels = ["off", "error", "warn", "info", "debug", "trace"];
+            let is_level = levels.iter().any(|known| level.eq_ignore_ascii_case(known));
+            // A filter without a level would be the name of a part, of which nobody knows any.
+            if !is_level && !level.contains('=') {
+                return Err(self.error("logLevel", "error, warn, info, debug or trace"));
+            }
             config.log_level = level.into();
         }
         if let Some(words) = self.text("4lw.commands.whitelist") {
@@ -605,14 +686,12 @@ impl Settings {
 }
 
 /// What the operator may have meant.
-fn nearest(name: &str) -> String {
+fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     let lower = name.to_ascii_lowercase();
-    keys::all()
-        .map(|key| {
-            (
-                strsim::damerau_levenshtein(&lower, &key.name.to_ascii_lowercase()),
-                key.name,
-            )
+    known
+        .map(|known| {
+            let other = known.to_ascii_lowercase();
+            (strsim::damerau_levenshtein(&lower, &other), known)
         })
         .min()
         .filter(|(distance, _)| *distance <= 2 + name.len() / 5)

@@ -245,3 +245,40 @@ fn percentiles_are_in_order_and_never_above_the_largest() {
     assert!(shown.is_sorted(), "{shown:?}");
     node.stop();
 }
+
+#[test]
+fn whoever_cannot_start_is_told_why_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let refused = |data_dir: &std::path::Path, port: u16| {
+        let error = start(data_dir, |config| {
+            config.client_address.as_mut().unwrap().set_port(port);
+        });
+        let error = error.err().unwrap();
+        (error.to_string(), error.exit_code())
+    };
+    let (node, address) = start(&path("used"), |_| {}).unwrap();
+    fs::write(path("file"), "").unwrap();
+    fs::create_dir_all(path("odd/myid")).unwrap();
+    fs::create_dir(path("nameless")).unwrap();
+    fs::write(path("nameless/myid"), "me").unwrap();
+    let cases = [
+        (
+            path("other"),
+            address.port(),
+            "choose another clientPort",
+            1,
+        ),
+        (path("used"), 0, "stop that server first", 3),
+        (path("file"), 0, "must be directories", 3),
+        (path("odd"), 0, "a file is expected there", 3),
+        (path("nameless"), 0, "its first line is \"me\"", 3),
+    ];
+    for (data_dir, port, advice, code) in cases {
+        let (text, exit_code) = refused(&data_dir, port);
+        assert!(text.contains(advice), "{advice} in {text}");
+        assert_eq!(exit_code, code, "{text}");
+        assert_eq!(text.lines().count(), 1, "{text}");
+    }
+    node.stop();
+}

@@ -57,7 +57,7 @@ fn every_error_names_line_key_and_what_was_expected() {
         ),
         (
             "clientPort=1",
-            "configuration: dataDir: expected a directory: the key is missing",
+            "zoo.cfg: dataDir: expected a directory: the key is missing",
         ),
         (
             "dataDir=/d\nenforceQuota=maybe",
@@ -73,11 +73,27 @@ fn every_error_names_line_key_and_what_was_expected() {
         ),
         (
             "dataDir=/d\nserver.1=a:1:2\nserver.2=b:1:2",
-            "configuration: initLimit: expected a number of ticks: the key is missing, and several servers need it",
+            "zoo.cfg: initLimit: expected a number of ticks: the key is missing, and several servers need it",
         ),
         (
             "dataDir=/d\nautopurge.purgeInterval=1y",
             "zoo.cfg:2: autopurge.purgeInterval=1y: expected a number of hours, or one with ms, s, m, h or d behind it",
+        ),
+        (
+            "dataDir=/d\ndataLogDir=",
+            "zoo.cfg:2: dataLogDir=: expected a directory",
+        ),
+        (
+            "dataDir=/d\npreAllocSize=99999999",
+            "zoo.cfg:2: preAllocSize=99999999: expected a whole number up to 16777216",
+        ),
+        (
+            "dataDir=/d\nlogLevel=shout",
+            "zoo.cfg:2: logLevel=shout: expected error, warn, info, debug or trace",
+        ),
+        (
+            "dataDir=/d\nDigestAuthenticationProvider.superDigest=secret",
+            "zoo.cfg:2: DigestAuthenticationProvider.superDigest=secret: expected super:HASH",
         ),
     ];
     for (lines, expected) in cases {
@@ -107,13 +123,15 @@ fn arguments_win_over_variables_and_these_over_the_file() {
     settings
         .bare_arguments(&["2190".into(), "/d".into()])
         .unwrap();
-    settings.environment(
-        [
-            ("ROO_SNAP_COUNT".into(), "7".into()),
-            ("HOME".into(), "/".into()),
-        ]
-        .into_iter(),
-    );
+    settings
+        .environment(
+            [
+                ("ROO_SNAP_COUNT".into(), "7".into()),
+                ("HOME".into(), "/".into()),
+            ]
+            .into_iter(),
+        )
+        .unwrap();
     assert_eq!(settings.config().unwrap().snap_count, 7);
     settings.argument("zookeeper.snapCount=9").unwrap();
     settings.argument("jute.maxbuffer=4096").unwrap();
@@ -177,4 +195,46 @@ fn srvr_is_always_answered_and_isro_where_read_only_mode_is_on() {
     assert_eq!(words(ruok), [true, false, true]);
     let read_only = "dataDir=/d\nreadonlymode.enabled=true\n";
     assert_eq!(words(read_only), [true, true, false]);
+}
+
+#[test]
+fn what_is_no_text_is_no_configuration() {
+    let mut settings = Settings::default();
+    let text = b"\n\x7fELF\x02\x01\x00\x00";
+    let error = settings.read_text("zoo.cfg", text).unwrap_err();
+    let expected = "zoo.cfg:2: the line: expected KEY=VALUE, and found what is no text";
+    assert_eq!(error.to_string(), expected);
+    let endless = settings.read_file(Path::new("/dev/zero")).unwrap_err();
+    let expected = "/dev/zero: the file: expected a configuration file of at most 1 MiB";
+    assert_eq!(endless.to_string(), expected);
+}
+
+#[test]
+fn slips_that_change_nothing_are_told() {
+    let (config, mut warnings) = parsed("dataDir=/d\n=5\n4lw.commands.whitelist=stat, ruokk\n");
+    assert!(config.unwrap().allows_word("stat"));
+    let mut settings = Settings::default();
+    let variables = [("ROO_SNAPCOUNT", "5"), ("PATH", "/bin")];
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
+    settings.environment(variables.into_iter()).unwrap();
+    warnings.append(&mut settings.warnings);
+    let expected = [
+        "zoo.cfg:2: a value without a key has no effect",
+        "zoo.cfg:3: 4lw.commands.whitelist: there is no word ruokk",
+        "ROO_SNAPCOUNT: unknown variable; did you mean ROO_SNAP_COUNT?",
+    ];
+    assert_eq!(warnings, expected);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_refused() {
+    use std::os::unix::ffi::OsStringExt;
+    let mut settings = Settings::default();
+    let strange = OsString::from_vec(vec![0xFF]);
+    let elsewhere = [("OTHER".into(), strange.clone())];
+    settings.environment(elsewhere.into_iter()).unwrap();
+    let error = settings.environment([("ROO_DATA_DIR".into(), strange)].into_iter());
+    let expected = "ROO_DATA_DIR: dataDir=\u{FFFD}: expected text in UTF-8";
+    assert_eq!(error.unwrap_err().to_string(), expected);
 }

@@ -196,7 +196,7 @@ fn errors_in_members_name_place_key_and_what_was_expected() {
         ),
         (
             format!("{SERVERS}initLimit=5"),
-            "configuration: syncLimit: expected a number of ticks: the key is missing, and several servers need it",
+            "zoo.cfg: syncLimit: expected a number of ticks: the key is missing, and several servers need it",
         ),
         (
             "standaloneEnabled=false".into(),
@@ -372,7 +372,9 @@ fn variables_name_an_ensemble_too() {
         ("ROO_PEERS", "1=a:2888,2=b:2888,3=c:2888"),
         ("ROO_DATA_DIR", "/nowhere"),
     ];
-    settings.environment(variables.map(|(k, v)| (k.into(), v.into())).into_iter());
+    settings
+        .environment(variables.map(|(k, v)| (k.into(), v.into())).into_iter())
+        .unwrap();
     assert_eq!(settings.config().unwrap().ensemble.unwrap().me, ServerId(2));
 }
 
