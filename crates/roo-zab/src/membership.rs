@@ -1,0 +1,133 @@
+//! Which ensemble is in force, which one is proposed, and what this server is in them.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+
+use roo_proto::ensemble::{Ensemble, MemberRole};
+use roo_proto::ids::{ServerId, Zxid};
+
+use crate::effect::Effect;
+use crate::quorum;
+
+/// The ensembles that count here.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) me: ServerId,
+    /// In force. Java: `quorumVerifier`.
+    pub(crate) current: Arc<Ensemble>,
+    /// Proposed and not yet in force; newer than `current`. Java: `lastSeenQuorumVerifier`.
+    pub(crate) next: Option<Arc<Ensemble>>,
+}
+
+impl Membership {
+    /// What the disk held. An ensemble whose record did not survive was never acknowledged by
+    /// this server, so it binds nobody.
+    pub(crate) fn recovered(
+        me: ServerId,
+        current: Arc<Ensemble>,
+        next: Option<Arc<Ensemble>>,
+        last: Zxid,
+    ) -> Self {
+        let mut membership = Self { me, current, next };
+        membership.forget_beyond(last);
+        membership
+    }
+
+    /// Whether these servers are a quorum of every ensemble that counts.
+    pub(crate) fn has_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
+        self.ensembles()
+            .all(|ensemble| quorum::is_quorum(ensemble, &has))
+    }
+
+    /// Whether this server votes in any of them.
+    pub(crate) fn is_voter(&self, id: ServerId) -> bool {
+        self.ensembles().any(|ensemble| ensemble.is_voter(id))
+    }
+
+    /// Whether this server may become the leader.
+    pub(crate) fn may_lead(&self, id: ServerId) -> bool {
+        self.is_voter(id) && quorum::weight(&self.current, id).max(self.next_weight(id)) > 0
+    }
+
+    fn next_weight(&self, id: ServerId) -> u64 {
+        self.next
+            .as_ref()
+            .map_or(0, |ensemble| quorum::weight(ensemble, id))
+    }
+
+    /// Everyone who votes, but this server.
+    pub(crate) fn other_voters(&self) -> BTreeSet<ServerId> {
+        self.ensembles()
+            .flat_map(|ensemble| ensemble.voters())
+            .filter(|id| *id != self.me)
+            .collect()
+    }
+
+    /// Whether this server is configured to learn without a vote. One that is in no ensemble
+    /// (a joiner) is not.
+    pub(crate) fn is_observer(&self) -> bool {
+        self.current
+            .members
+            .get(&self.me)
+            .is_some_and(|member| member.role == MemberRole::Observer)
+    }
+
+    /// Takes note of a proposed ensemble.
+    pub(crate) fn propose(
+        &mut self,
+        ensemble: &Arc<Ensemble>,
+        effects: &mut alloc::vec::Vec<Effect>,
+    ) {
+        if ensemble.version <= self.latest().version {
+            return;
+        }
+        self.next = Some(Arc::clone(ensemble));
+        effects.push(Effect::PersistNextEnsemble {
+            ensemble: Arc::clone(ensemble),
+        });
+    }
+
+    /// Puts an ensemble in force, if it is newer.
+    pub(crate) fn activate(
+        &mut self,
+        ensemble: &Arc<Ensemble>,
+        effects: &mut alloc::vec::Vec<Effect>,
+    ) {
+        if ensemble.version <= self.current.version {
+            return;
+        }
+        self.current = Arc::clone(ensemble);
+        if self
+            .next
+            .as_ref()
+            .is_some_and(|next| next.version <= ensemble.version)
+        {
+            self.next = None;
+        }
+        effects.push(Effect::Activate {
+            ensemble: Arc::clone(ensemble),
+        });
+    }
+
+    /// The newest ensemble known here.
+    pub(crate) fn latest(&self) -> &Arc<Ensemble> {
+        self.next.as_ref().unwrap_or(&self.current)
+    }
+
+    /// The log ends at `last`: a proposed ensemble whose record lay behind it is forgotten. The
+    /// first version of all belongs to an epoch and has no record.
+    pub(crate) fn forget_beyond(&mut self, last: Zxid) {
+        let is_lost = |next: &Arc<Ensemble>| {
+            let at = Zxid(next.version);
+            at.counter() != 0 && at > last
+        };
+        if self.next.as_ref().is_some_and(is_lost) || self.latest().version <= self.current.version
+        {
+            self.next = None;
+        }
+    }
+
+    fn ensembles(&self) -> impl Iterator<Item = &Ensemble> {
+        core::iter::once(&*self.current).chain(self.next.as_deref())
+    }
+}

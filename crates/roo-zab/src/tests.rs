@@ -1,0 +1,5 @@
+//! Whole servers over a network and disks that are simulated in the test.
+
+mod harness;
+mod random;
+mod transcripts;
