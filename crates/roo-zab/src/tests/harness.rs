@@ -98,6 +98,12 @@ enum Packet {
     Close,
 }
 
+impl Packet {
+    const fn is_ack(&self) -> bool {
+        matches!(self, Self::Message(Message::Ack { .. }))
+    }
+}
+
 struct Pipe {
     from: ServerId,
     to: ServerId,
@@ -151,6 +157,8 @@ pub(super) struct World {
     notices: BTreeMap<(ServerId, ServerId), (u64, Notification)>,
     /// Pairs between which nothing passes.
     pub(super) cut: BTreeSet<(ServerId, ServerId)>,
+    /// Servers whose acknowledgements do not get through.
+    pub(super) held_acks: BTreeSet<ServerId>,
     sequence: u64,
     /// What was ever delivered, in order.
     pub(super) agreed: Vec<Proposal>,
@@ -224,6 +232,7 @@ impl World {
             dials: VecDeque::new(),
             notices: BTreeMap::new(),
             cut: BTreeSet::new(),
+            held_acks: BTreeSet::new(),
             sequence: 0,
             agreed: Vec::new(),
             proposed: BTreeSet::new(),
@@ -574,8 +583,9 @@ impl World {
             }
         }
         for (at, pipe) in self.pipes.iter().enumerate() {
-            if let Some((sequence, _)) = pipe.packets.front()
+            if let Some((sequence, packet)) = pipe.packets.front()
                 && self.connected(pipe.from, pipe.to)
+                && !(packet.is_ack() && self.held_acks.contains(&pipe.from))
             {
                 all.push((*sequence, Choice::Pipe(at)));
             }
@@ -695,6 +705,13 @@ impl World {
                 self.fail_installation(to, link);
                 self.handle(to, Event::LinkClosed { link });
             }
+        }
+    }
+
+    /// What a server has sent and nobody has received is lost.
+    pub(super) fn lose_sent(&mut self, id: ServerId) {
+        for pipe in self.pipes.iter_mut().filter(|pipe| pipe.from == id) {
+            pipe.packets.clear();
         }
     }
 

@@ -101,7 +101,14 @@ fn execute(world: &mut World, words: &[&str]) {
             world.tell_unreachable(id(server));
             world.settle();
         }
-        ["crash", server, "quietly"] => world.crash(id(server), usize::MAX),
+        // What it has sent does not arrive any more.
+        ["crash", server, "losing"] => {
+            world.lose_sent(id(server));
+            world.crash(id(server), usize::MAX);
+            world.cut.retain(|(from, _)| *from != id(server));
+            world.tell_unreachable(id(server));
+            world.settle();
+        }
         ["wipe", server] => {
             let current = Arc::clone(&world.node(id(server)).disk.ensemble);
             world.add(id(server), &current);
@@ -111,6 +118,14 @@ fn execute(world: &mut World, words: &[&str]) {
         }
         ["release", from, to] => {
             world.cut.remove(&(id(from), id(to)));
+            world.settle();
+        }
+        // What a server sends is kept, from ACKEPOCH on: its leader's answers do reach it.
+        ["hold-ack", server] => {
+            world.held_acks.insert(id(server));
+        }
+        ["release-ack", server] => {
+            world.held_acks.remove(&id(server));
             world.settle();
         }
         ["show"] => show(world),
@@ -150,4 +165,69 @@ fn show(world: &mut World) {
 #[test]
 fn three_servers_elect_one_and_a_late_one_joins() {
     check("elect");
+}
+
+#[test]
+fn a_follower_that_missed_writes_gets_them() {
+    check("diff");
+}
+
+#[test]
+fn outstanding_proposals_stand_before_newleader() {
+    check("diff-live");
+}
+
+#[test]
+fn writes_go_on_while_a_learner_joins() {
+    check("join-live");
+}
+
+#[test]
+fn what_only_a_dead_leader_had_is_truncated() {
+    check("trunc");
+}
+
+#[test]
+fn a_tail_of_an_older_epoch_is_replaced_by_a_snapshot() {
+    check("trunc-new-epoch");
+}
+
+#[test]
+fn an_emptied_server_gets_a_snapshot() {
+    check("snap");
+}
+
+#[test]
+fn a_follower_far_behind_is_brought_up_from_the_log() {
+    check("log");
+}
+
+#[test]
+fn a_dead_leader_is_replaced_at_once() {
+    check("reelect");
+}
+
+#[test]
+fn an_observer_is_informed() {
+    check("observer");
+}
+
+#[test]
+fn the_ensemble_changes_while_it_works() {
+    check("reconfig");
+}
+
+#[test]
+fn a_missed_reconfiguration_is_learnt_from_notifications() {
+    check("reconfig-missed");
+}
+
+#[test]
+fn a_sole_voter_needs_nobody() {
+    check("sole");
+}
+
+#[test]
+fn silence_closes_a_link_from_either_side() {
+    check("silent");
 }
