@@ -3,6 +3,7 @@
 
 mod ci;
 mod fuzz;
+mod gen_code;
 mod tidy;
 
 use std::path::PathBuf;
@@ -13,7 +14,8 @@ use anyhow::{Context, Result, bail};
 const HELP: &str = "cargo xtask COMMAND
 
   ci                    everything that must hold: format, lints, docs, tests, foreign peers
-  fix                   the only command that changes files: format, lints that mend themselves
+  fix                   changes files: format, lints that mend themselves
+  gen [--check]         the code made from .proto files; checked by tidy too
   tidy                  the rules of the house that are no lints
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
     let done = match command {
         "ci" => ci::run(),
         "fix" => fix(),
+        "gen" => gen_code::run(rest),
         "tidy" => tidy::run(),
         "interop" => interop(rest),
         "fuzz" => fuzz::run(rest),
