@@ -53,3 +53,21 @@ pub const fn is_write(op: i32) -> bool {
             | CLOSE_SESSION
     )
 }
+
+/// Whether a request of this kind shows what the tree holds: a server that reads in rounds must
+/// not answer it alone.
+#[must_use]
+pub const fn reads_tree(op: i32) -> bool {
+    matches!(
+        op,
+        EXISTS
+            | GET_DATA
+            | GET_ACL
+            | GET_CHILDREN
+            | GET_CHILDREN2
+            | MULTI_READ
+            | GET_EPHEMERALS
+            | GET_ALL_CHILDREN_NUMBER
+            | SYNC
+    )
+}

@@ -114,6 +114,8 @@ pub enum WriteResult {
     },
     /// setData, setACL.
     Changed { op: i32, stat: Stat },
+    /// reconfig: the new ensemble and the Stat of /zookeeper/config.
+    Reconfigured { text: Vec<u8>, stat: Stat },
 }
 
 impl WriteResult {
@@ -127,6 +129,10 @@ impl WriteResult {
                 stat.encode(out);
             }
             Self::Changed { stat, .. } => stat.encode(out),
+            Self::Reconfigured { text, stat } => {
+                jute::put_buffer(out, Some(text));
+                stat.encode(out);
+            }
         }
     }
 
@@ -137,6 +143,7 @@ impl WriteResult {
             Self::Nothing { op } | Self::Changed { op, .. } => *op,
             Self::Created { .. } => crate::op_code::CREATE,
             Self::CreatedStat { .. } => crate::op_code::CREATE2,
+            Self::Reconfigured { .. } => crate::op_code::RECONFIG,
         }
     }
 }

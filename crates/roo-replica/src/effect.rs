@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use roo_proto::acl::Id;
 use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
@@ -10,8 +11,11 @@ use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::request::Request;
 use roo_proto::txn::TxnHeader;
 use roo_state::state::{Change, State};
+use roo_zab::message::LinkId;
 
 use crate::event::ConnId;
+use crate::peer_message::PeerMessage;
+use crate::replica::Role;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -21,7 +25,7 @@ pub enum Effect {
         /// Its zxid, larger than that of every record before.
         zxid: Zxid,
         /// Its payload.
-        record: Vec<u8>,
+        record: Bytes,
     },
     /// The next record opens a new log file.
     RollLog,
@@ -41,6 +45,16 @@ pub enum Effect {
         /// For the log and the metrics.
         why: CloseReason,
     },
+    /// Send a message to another server.
+    Send {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// What Zab wants done, but what the replica does itself: `Append`, `Send`, `Deliver`,
+    /// `RoleChanged` and `LeadershipConfirmed` never come.
+    Zab(roo_zab::Effect),
 }
 
 /// Why a connection is closed.
@@ -56,6 +70,8 @@ pub enum CloseReason {
     SessionClosed,
     /// Its session is not known here.
     UnknownSession,
+    /// This server has no leader, or leaves clients to others.
+    NotServing,
 }
 
 /// A read that kept its place behind a write.
@@ -85,6 +101,12 @@ pub trait Deliveries {
     /// A transaction took effect (`OK`), or a refusal its place. Nobody's connection waits for
     /// what the server did by itself.
     fn applied(&mut self, conn: Option<ConnId>, op: i32, header: &TxnHeader, code: ErrorCode);
+    /// The server's role has changed, with the state that belongs to it. Every client's
+    /// connection ends; from here on reads of the tree are served alone, or in rounds by the
+    /// replica.
+    fn role_changed(&mut self, role: Role, reads_in_rounds: bool);
+    /// A committed transaction cannot be understood: this server must not serve any more.
+    fn undecodable(&mut self, zxid: Zxid, what: &'static str);
     /// The tree's digest is not the one that was prepared.
     fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64);
 }

@@ -6,10 +6,18 @@ use alloc::vec::Vec;
 
 use roo_proto::acl::Id;
 use roo_proto::ids::{SessionId, Time, Zxid};
+use roo_zab::message::LinkId;
+
+use crate::peer_message::PeerMessage;
 
 /// A client's connection; the shell never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
+
+impl ConnId {
+    /// No connection.
+    pub const NONE: Self = Self(u64::MAX);
+}
 
 /// The first packet of a client, for as long as the replica needs it.
 #[derive(Clone, Debug)]
@@ -87,4 +95,13 @@ pub enum Event {
     },
     /// A snapshot that was asked for is whole, or has failed.
     SnapshotEnded,
+    /// Something that concerns Zab alone: links, elections, files of epochs.
+    Zab(roo_zab::Event),
+    /// A message of another server.
+    Received {
+        /// On which link.
+        link: LinkId,
+        /// What it says.
+        message: PeerMessage,
+    },
 }

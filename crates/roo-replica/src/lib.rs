@@ -6,9 +6,11 @@
 //! [`Replica::commit`] with the state for writing when there is something to apply.
 //!
 //! In reading order: [`event`] and [`effect`] are the whole interface, [`peer_message`] what goes
-//! to other servers; [`write_path`] the way of
-//! a write from request to reply; [`sessions`] the clock of every session; [`snapshotting`] when
-//! a snapshot is due; [`reaper`] when containers and expired nodes are collected.
+//! to other servers; [`replica`] where each event goes; `intake` what clients ask, by role;
+//! `write_path` the way of a write from request to reply; [`read_path`] the reads that must
+//! wait; `peers` Zab, the other replicas and changes of role; [`sessions`] the clock of every
+//! session; [`snapshotting`] when a snapshot is due; [`reaper`] when containers and expired nodes
+//! are collected.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::wildcard_enum_match_arm)]
@@ -18,10 +20,14 @@ extern crate std;
 
 pub mod effect;
 pub mod event;
+mod intake;
 pub mod peer_message;
+mod peers;
+pub mod read_path;
 pub mod reaper;
+pub mod replica;
 pub mod sessions;
 pub mod snapshotting;
-pub mod write_path;
+mod write_path;
 
-pub use write_path::{Config, Replica};
+pub use replica::{Config, Replica, Role};

@@ -6,7 +6,11 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 use roo_proto::acl::Id;
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{SessionId, Zxid};
+use roo_proto::op_code;
+use roo_proto::txn::{self, Txn};
+use roo_zab::Proposal;
 
 /// See the module. Java: `QuorumPacket`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,4 +82,36 @@ pub enum PeerMessage {
         /// See above.
         zxid: Zxid,
     },
+}
+
+/// The proposal that a record of the log was.
+#[must_use]
+pub fn proposal_of(zxid: Zxid, record: Bytes) -> Proposal {
+    let is_reconfig = record
+        .get(txn::HEADER_SIZE - 4..txn::HEADER_SIZE)
+        .is_some_and(|op| op == op_code::RECONFIG.to_be_bytes());
+    let ensemble = if is_reconfig {
+        txn::decode_record(&record)
+            .ok()
+            .and_then(|(_, txn, _)| ensemble_of(&txn))
+    } else {
+        None
+    };
+    Proposal {
+        zxid,
+        txn: record,
+        ensemble,
+    }
+}
+
+/// The ensemble that a transaction puts in force.
+pub(crate) fn ensemble_of(txn: &Txn) -> Option<Arc<Ensemble>> {
+    let Txn::Reconfig {
+        data: Some(text), ..
+    } = txn
+    else {
+        return None;
+    };
+    let text = core::str::from_utf8(text).ok()?;
+    Ensemble::parse(text).ok().map(Arc::new)
 }

@@ -44,6 +44,11 @@ impl Reaper {
         this
     }
 
+    /// The next check comes an interval from now: this server did not decide before.
+    pub fn restart(&mut self, now: Time) {
+        self.schedule(now);
+    }
+
     fn schedule(&mut self, now: Time) {
         self.next_check = now.after(Duration::from_millis(self.rules.check_interval_ms.max(1)));
     }

@@ -11,7 +11,18 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 use roo_proto::ids::{SessionId, Time};
 
+use roo_zab::message::LinkId;
+
 use crate::event::ConnId;
+
+/// Who may write for a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A client's connection to this server.
+    Connection(ConnId),
+    /// The learner behind a link, whose client it is.
+    Link(LinkId),
+}
 
 /// A living session.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +31,8 @@ pub struct Tracked {
     pub timeout_ms: i32,
     /// End of the bucket in which it expires unless touched.
     pub expires_at: Time,
-    /// The connection that may write for it.
-    pub owner: Option<ConnId>,
+    /// Who may write for it.
+    pub owner: Option<Owner>,
     /// Its end is on the way.
     pub closing: bool,
 }
@@ -60,7 +71,7 @@ impl Sessions {
     }
 
     /// Begins to watch over a session, with its full timeout from now on.
-    pub fn track(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: Option<ConnId>) {
+    pub fn track(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: Option<Owner>) {
         let expires_at = self.bucket(now, timeout_ms);
         self.live.insert(
             session,
@@ -74,8 +85,34 @@ impl Sessions {
         self.buckets.entry(expires_at).or_default().push(session);
     }
 
-    /// Gives a session another connection and timeout.
-    pub fn attach(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: ConnId) {
+    /// Remembers a session of a client of this server, whose end another server decides.
+    pub fn attend(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>) {
+        self.live.insert(
+            session,
+            Tracked {
+                timeout_ms,
+                expires_at: Time(u64::MAX),
+                owner,
+                closing: false,
+            },
+        );
+    }
+
+    /// Forgets every session; ids go on where they were.
+    pub fn clear(&mut self) {
+        self.live.clear();
+        self.buckets.clear();
+    }
+
+    /// Gives a session an owner.
+    pub fn own(&mut self, session: SessionId, owner: Owner) {
+        if let Some(tracked) = self.live.get_mut(&session) {
+            tracked.owner = Some(owner);
+        }
+    }
+
+    /// Gives a session another owner and timeout.
+    pub fn attach(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: Owner) {
         let expires_at = self.bucket(now, timeout_ms);
         if let Some(tracked) = self.live.get_mut(&session) {
             tracked.timeout_ms = timeout_ms;
@@ -107,7 +144,7 @@ impl Sessions {
     /// Its connection is gone.
     pub fn detach(&mut self, session: SessionId, conn: ConnId) {
         if let Some(tracked) = self.live.get_mut(&session)
-            && tracked.owner == Some(conn)
+            && tracked.owner == Some(Owner::Connection(conn))
         {
             tracked.owner = None;
         }
@@ -182,10 +219,11 @@ mod tests {
 
     const S: SessionId = SessionId(1);
     const CONN: ConnId = ConnId(9);
+    const OWNER: Owner = Owner::Connection(CONN);
 
     fn sessions() -> Sessions {
         let mut sessions = Sessions::new(2000, S);
-        sessions.track(Time(1_000), S, 4_000, Some(CONN));
+        sessions.track(Time(1_000), S, 4_000, Some(OWNER));
         sessions
     }
 
@@ -212,7 +250,7 @@ mod tests {
     fn a_shorter_timeout_counts_from_the_attachment() {
         let mut sessions = Sessions::new(1_000, S);
         sessions.track(Time(0), S, 40_000, None);
-        sessions.attach(Time(0), S, 2_000, CONN);
+        sessions.attach(Time(0), S, 2_000, OWNER);
         assert_eq!(sessions.expire(Time(3_000)), [S]);
     }
 
@@ -220,7 +258,7 @@ mod tests {
     fn only_the_owner_detaches() {
         let mut sessions = sessions();
         sessions.detach(S, ConnId(8));
-        assert_eq!(sessions.find(S).unwrap().owner, Some(CONN));
+        assert_eq!(sessions.find(S).unwrap().owner, Some(OWNER));
         sessions.detach(S, CONN);
         assert_eq!(sessions.find(S).unwrap().owner, None);
     }

@@ -99,12 +99,21 @@ impl State {
                 path,
                 data,
                 version,
-            }
-            | Txn::Reconfig {
+            } => self.set_data(header, path, data.as_deref(), version, changes),
+            Txn::Reconfig {
                 path,
                 data,
                 version,
-            } => self.set_data(header, path, data.as_deref(), version, changes),
+            } => {
+                let done = self.set_data(header, path, data.as_deref(), version, changes)?;
+                Ok(match done {
+                    WriteResult::Changed { stat, .. } => WriteResult::Reconfigured {
+                        text: data.unwrap_or_default(),
+                        stat,
+                    },
+                    other => other,
+                })
+            }
             Txn::SetAcl { path, acl, version } => {
                 let node = self.tree.find(&path).ok_or(ErrorCode::NO_NODE)?;
                 self.tree.set_acl(node, &acl);

@@ -76,7 +76,35 @@ pub fn prepare(
         header,
         ids,
     };
-    let checked = match request {
+    let checked = check(&mut p, request);
+    finish(state, overlay, header, checked)
+}
+
+/// A change of the ensemble whose text is worked out already; whether the client may ask for it
+/// is left to decide.
+#[must_use]
+pub fn prepare_reconfig(
+    state: &State,
+    overlay: &mut Overlay,
+    rules: &PrepareRules,
+    header: &TxnHeader,
+    ids: &[Id],
+    text: &str,
+) -> Prepared {
+    overlay.begin(state);
+    let mut p = Preparer {
+        state,
+        overlay,
+        rules,
+        header,
+        ids,
+    };
+    let checked = p.reconfig(text);
+    finish(state, overlay, header, checked)
+}
+
+fn check(p: &mut Preparer<'_>, request: &Request<'_>) -> Checked<Txn> {
+    match request {
         Request::Create(create) => p.create(create, false),
         Request::Delete { path, version } => {
             nullable(path, ErrorCode::MARSHALLING_ERROR).and_then(|path| p.delete(path, *version))
@@ -91,7 +119,7 @@ pub fn prepare(
         Request::SetAcl { path, acl, version } => nullable(path, ErrorCode::BAD_ARGUMENTS)
             .and_then(|path| p.set_acl(path, acl.as_deref(), *version)),
         Request::Multi(ops) => p.multi(ops),
-        Request::Reconfig(_) if !rules.reconfig_enabled => Err(ErrorCode::RECONFIG_DISABLED),
+        Request::Reconfig(_) if !p.rules.reconfig_enabled => Err(ErrorCode::RECONFIG_DISABLED),
         Request::CloseSession => Ok(p.close_session()),
         // A server without an ensemble has nothing to reconfigure; the rest are no writes.
         Request::Reconfig(_)
@@ -111,7 +139,15 @@ pub fn prepare(
         | Request::RemoveWatches { .. }
         | Request::Auth { .. }
         | Request::Sasl { .. } => Err(ErrorCode::UNIMPLEMENTED),
-    };
+    }
+}
+
+fn finish(
+    state: &State,
+    overlay: &mut Overlay,
+    header: &TxnHeader,
+    checked: Checked<Txn>,
+) -> Prepared {
     match checked {
         Ok(txn) => {
             overlay.commit_stage(state, header.zxid);
@@ -370,6 +406,19 @@ impl Preparer<'_> {
             path: path.to_string(),
             data: data.map(<[u8]>::to_vec),
             version,
+        })
+    }
+
+    fn reconfig(&mut self, text: &str) -> Checked<Txn> {
+        let set = self.set_data(path::CONFIG, Some(text.as_bytes()), -1)?;
+        let Txn::SetData { path, data, .. } = set else {
+            return Err(ErrorCode::SYSTEM_ERROR);
+        };
+        // The version of this node never counts. Java: `pRequest2Txn`, case reconfig.
+        Ok(Txn::Reconfig {
+            path,
+            data,
+            version: -1,
         })
     }
 

@@ -243,6 +243,24 @@ impl State {
         orphans
     }
 
+    /// Shows the ensemble in force in /zookeeper/config; it is no transaction, since every server
+    /// does it by itself. `None` if the node shows it already. Java: `DataTree.addConfigNode`,
+    /// `QuorumZooKeeperServer.setZKDatabase`.
+    pub fn set_config(&mut self, text: &[u8], version: i64) -> Option<Change> {
+        let node = self.tree.find(path::CONFIG)?;
+        if self.tree.data(node) == Some(text) {
+            return None;
+        }
+        self.tree.write(node, path::CONFIG, Some(text), |stat| {
+            stat.version = -1;
+            stat.mzxid = version;
+        });
+        Some(Change::DataChanged {
+            path: path::CONFIG.into(),
+            acl: self.tree.acl_id(node),
+        })
+    }
+
     /// The root's id, for walks over the whole tree.
     #[must_use]
     pub const fn root(&self) -> crate::tree::NodeId {

@@ -30,6 +30,7 @@ mod membership;
 pub mod message;
 pub mod quorum;
 pub mod rebreak;
+mod reconfig_view;
 mod server;
 pub mod status;
 pub mod zab;

@@ -28,7 +28,7 @@ use crate::status::{LinkStatus, Phase, Status, leader_phase, learner_phase};
 /// One server's half of Zab.
 #[derive(Debug)]
 pub struct Zab {
-    server: Server,
+    pub(crate) server: Server,
     election: Election,
     machine: Machine,
     /// Links of learners that came while this server looks: it may be about to lead.

@@ -1,0 +1,482 @@
+//! The part of a replica that an ensemble needs: Zab below, the other servers' replicas beside it,
+//! and what a change of role means.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use roo_proto::acl::Id;
+use roo_proto::ensemble::Ensemble;
+use roo_proto::error_code::ErrorCode;
+use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
+use roo_proto::op_code;
+use roo_proto::request;
+use roo_state::prepare::{self, Prepared};
+use roo_state::state::State;
+use roo_zab::message::LinkId;
+use roo_zab::{Message, Proposal, Zab, effect};
+
+use crate::effect::{CloseReason, Deliveries, Effect};
+use crate::event::ConnId;
+use crate::intake::handshake_response;
+use crate::peer_message::PeerMessage;
+use crate::read_path::{Asker, Rounds};
+use crate::replica::{InFlight, Origin, Replica, Role};
+use crate::sessions::Owner;
+use crate::write_path::refusal;
+
+/// What [`Replica::commit`] has to do, in this order.
+#[derive(Debug)]
+pub(crate) enum Ready {
+    /// Committed, and not decided by this server in its present role.
+    Proposal(Proposal),
+    /// Everything before it belongs to the old role.
+    Role(effect::Role),
+    /// An ensemble is in force.
+    Ensemble(Arc<Ensemble>),
+}
+
+/// A client that came back and waits for the leader's word.
+#[derive(Clone, Copy, Debug)]
+struct Revalidating {
+    session: SessionId,
+    conn: ConnId,
+    timeout_ms: i32,
+    read_only: Option<bool>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) zab: Zab,
+    pub(crate) ready: VecDeque<Ready>,
+    /// Answers to `sync` that no request has used yet.
+    pub(crate) syncs_done: usize,
+    /// Sessions heard from since the leader last asked, with their timeouts.
+    pub(crate) touched: BTreeMap<SessionId, i32>,
+    pub(crate) rounds: Rounds,
+    /// Questions to this leader that wait for a quorum's word, with what was committed when they
+    /// came.
+    pub(crate) questions: VecDeque<(Asker, Zxid)>,
+    revalidating: Vec<Revalidating>,
+    zab_effects: Vec<roo_zab::Effect>,
+}
+
+impl Peers {
+    pub(crate) const fn new(zab: Zab) -> Self {
+        Self {
+            zab,
+            ready: VecDeque::new(),
+            syncs_done: 0,
+            touched: BTreeMap::new(),
+            rounds: Rounds::new(),
+            questions: VecDeque::new(),
+            revalidating: Vec::new(),
+            zab_effects: Vec::new(),
+        }
+    }
+
+    pub(crate) fn revalidate(
+        &mut self,
+        session: SessionId,
+        conn: ConnId,
+        timeout_ms: i32,
+        read_only: Option<bool>,
+    ) {
+        self.revalidating.push(Revalidating {
+            session,
+            conn,
+            timeout_ms,
+            read_only,
+        });
+    }
+
+    pub(crate) fn forget_handshake(&mut self, conn: ConnId) {
+        // The leader's answers come in the order of the questions, so the place stays.
+        for waiting in &mut self.revalidating {
+            if waiting.conn == conn {
+                waiting.conn = ConnId::NONE;
+            }
+        }
+    }
+
+    /// Forgets what belongs to the role that ends.
+    fn reset(&mut self) {
+        self.syncs_done = 0;
+        self.touched.clear();
+        self.rounds = Rounds::new();
+        self.questions.clear();
+        self.revalidating.clear();
+    }
+}
+
+impl Replica {
+    /// Gives Zab an event and does what it wants.
+    pub(crate) fn zab_event(
+        &mut self,
+        now: Time,
+        event: roo_zab::Event,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.with_zab(now, effects, |zab, zab_effects| {
+            zab.handle(now, event, zab_effects);
+        });
+    }
+
+    pub(crate) fn with_zab(
+        &mut self,
+        now: Time,
+        effects: &mut Vec<Effect>,
+        f: impl FnOnce(&mut Zab, &mut Vec<roo_zab::Effect>),
+    ) {
+        let Some(peers) = &mut self.peers else {
+            return;
+        };
+        let mut zab_effects = core::mem::take(&mut peers.zab_effects);
+        f(&mut peers.zab, &mut zab_effects);
+        for effect in zab_effects.drain(..) {
+            self.on_zab_effect(now, effect, effects);
+        }
+        if let Some(peers) = &mut self.peers {
+            peers.zab_effects = zab_effects;
+        }
+    }
+
+    fn on_zab_effect(&mut self, now: Time, effect: roo_zab::Effect, effects: &mut Vec<Effect>) {
+        let Some(peers) = &mut self.peers else {
+            return;
+        };
+        match effect {
+            roo_zab::Effect::Append { proposal } => {
+                self.append(proposal.zxid, proposal.txn, effects);
+            }
+            roo_zab::Effect::Deliver { proposal } => {
+                // What this leader has decided waits in its own queue, decoded.
+                if matches!(self.role, Role::Leading { .. }) && peers.ready.is_empty() {
+                    self.committed = proposal.zxid;
+                } else {
+                    peers.ready.push_back(Ready::Proposal(proposal));
+                }
+            }
+            roo_zab::Effect::RoleChanged { role } => peers.ready.push_back(Ready::Role(role)),
+            roo_zab::Effect::LeadershipConfirmed { count } => {
+                self.on_leadership_confirmed(now, count, effects);
+            }
+            roo_zab::Effect::Send { link, message } => {
+                if matches!(message, Message::Pong { .. }) && !peers.touched.is_empty() {
+                    let sessions = core::mem::take(&mut peers.touched).into_iter().collect();
+                    let message = PeerMessage::Touched { sessions };
+                    effects.push(Effect::Send { link, message });
+                }
+                let message = PeerMessage::Zab(message);
+                effects.push(Effect::Send { link, message });
+            }
+            roo_zab::Effect::Activate { ensemble } => {
+                peers
+                    .ready
+                    .push_back(Ready::Ensemble(Arc::clone(&ensemble)));
+                effects.push(Effect::Zab(roo_zab::Effect::Activate { ensemble }));
+            }
+            roo_zab::Effect::Notify { .. }
+            | roo_zab::Effect::OpenLink { .. }
+            | roo_zab::Effect::CloseLink { .. }
+            | roo_zab::Effect::Truncate { .. }
+            | roo_zab::Effect::PersistEpoch { .. }
+            | roo_zab::Effect::ReadHistory { .. }
+            | roo_zab::Effect::SendSnapshot { .. }
+            | roo_zab::Effect::InstallSnapshot { .. }
+            | roo_zab::Effect::PersistNextEnsemble { .. } => effects.push(Effect::Zab(effect)),
+        }
+    }
+
+    pub(crate) fn on_peer_message(
+        &mut self,
+        now: Time,
+        wall: WallTime,
+        state: &State,
+        link: LinkId,
+        message: PeerMessage,
+        effects: &mut Vec<Effect>,
+    ) {
+        match message {
+            PeerMessage::Zab(message) => {
+                self.zab_event(now, roo_zab::Event::Received { link, message }, effects);
+            }
+            PeerMessage::Request {
+                session,
+                cxid,
+                op,
+                body,
+                ids,
+            } => {
+                let request = RemoteRequest {
+                    link,
+                    session,
+                    cxid,
+                    op,
+                    body: &body,
+                    ids: &ids,
+                };
+                self.on_remote_request(now, wall, state, &request, effects);
+            }
+            PeerMessage::Sync => self.in_flight.push_back(InFlight::SyncOf(link)),
+            PeerMessage::Revalidate {
+                session,
+                timeout_ms,
+            } => {
+                let valid = self.revalidate_here(now, link, session, timeout_ms);
+                let message = PeerMessage::Revalidated { session, valid };
+                effects.push(Effect::Send { link, message });
+            }
+            PeerMessage::Touched { sessions } => {
+                for (session, _) in sessions {
+                    self.sessions.touch(now, session);
+                }
+            }
+            PeerMessage::ReadIndex { id } => {
+                self.on_question(now, Asker::Learner { link, id }, effects);
+            }
+            PeerMessage::SyncDone
+            | PeerMessage::Revalidated { .. }
+            | PeerMessage::ReadIndexed { .. } => {
+                if matches!(self.role, Role::Learning { link: current, .. } if current == link) {
+                    self.on_answer(now, message, effects);
+                }
+            }
+            // The transport gives these to whoever installs the snapshot.
+            PeerMessage::Slice { .. } | PeerMessage::SliceEnd { .. } => {}
+        }
+    }
+
+    /// The leader's word on something that this learner asked.
+    fn on_answer(&mut self, now: Time, message: PeerMessage, effects: &mut Vec<Effect>) {
+        let Some(peers) = &mut self.peers else {
+            return;
+        };
+        match message {
+            PeerMessage::SyncDone => peers.syncs_done += 1,
+            PeerMessage::ReadIndexed { id, zxid } => self.on_index(now, id, zxid, effects),
+            PeerMessage::Revalidated { session, valid } => {
+                let at = peers.revalidating.iter().position(|w| w.session == session);
+                let Some(waiting) = at.map(|at| peers.revalidating.remove(at)) else {
+                    return;
+                };
+                if waiting.conn != ConnId::NONE {
+                    self.on_revalidated(waiting, valid, effects);
+                }
+            }
+            PeerMessage::Zab(_)
+            | PeerMessage::Slice { .. }
+            | PeerMessage::SliceEnd { .. }
+            | PeerMessage::Request { .. }
+            | PeerMessage::Sync
+            | PeerMessage::Revalidate { .. }
+            | PeerMessage::Touched { .. }
+            | PeerMessage::ReadIndex { .. } => {}
+        }
+    }
+}
+
+/// A learner's client's request, at the leader.
+struct RemoteRequest<'a> {
+    link: LinkId,
+    session: SessionId,
+    cxid: i32,
+    op: i32,
+    body: &'a [u8],
+    ids: &'a [Id],
+}
+
+impl Replica {
+    fn on_revalidated(&mut self, waiting: Revalidating, valid: bool, effects: &mut Vec<Effect>) {
+        let Revalidating {
+            session,
+            conn,
+            timeout_ms,
+            read_only,
+        } = waiting;
+        if valid {
+            let owner = Some(Owner::Connection(conn));
+            self.sessions.attend(session, timeout_ms, owner);
+        }
+        let response = handshake_response(session, timeout_ms, valid, read_only);
+        effects.push(Effect::Connected { conn, response });
+    }
+
+    /// Whether a session lives; from here on it belongs to the learner.
+    fn revalidate_here(
+        &mut self,
+        now: Time,
+        link: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+    ) -> bool {
+        let lives = matches!(self.role, Role::Leading { .. })
+            && self
+                .sessions
+                .find(session)
+                .is_some_and(|tracked| !tracked.closing);
+        if lives {
+            self.sessions
+                .attach(now, session, timeout_ms, Owner::Link(link));
+        }
+        lives
+    }
+
+    /// Every request of a learner becomes one transaction: the learner waits for it.
+    fn on_remote_request(
+        &mut self,
+        now: Time,
+        wall: WallTime,
+        state: &State,
+        request: &RemoteRequest<'_>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let RemoteRequest {
+            link,
+            session,
+            cxid,
+            op,
+            body,
+            ids,
+        } = *request;
+        let Some(header) = self.header(session, cxid, wall) else {
+            return;
+        };
+        let prepared = if op == op_code::CREATE_SESSION {
+            self.create_remote_session(now, state, link, session, body)
+        } else {
+            let refused = self.refuse_remote(link, session, op);
+            if op == op_code::CLOSE_SESSION {
+                self.sessions.close(session);
+            }
+            match request::decode(op, body, self.config.max_field_bytes) {
+                _ if refused.is_some() => refusal(refused.unwrap_or(ErrorCode::SYSTEM_ERROR)),
+                Ok(request) => self.prepare(state, &header, ids, &request),
+                Err(_) => refusal(ErrorCode::MARSHALLING_ERROR),
+            }
+        };
+        self.propose(now, header, prepared, Origin::Elsewhere, effects);
+    }
+
+    fn create_remote_session(
+        &mut self,
+        now: Time,
+        state: &State,
+        link: LinkId,
+        session: SessionId,
+        body: &[u8],
+    ) -> Prepared {
+        let Some(timeout) = body.first_chunk::<4>() else {
+            return refusal(ErrorCode::MARSHALLING_ERROR);
+        };
+        let timeout_ms = i32::from_be_bytes(*timeout);
+        let owner = Some(Owner::Link(link));
+        self.sessions.track(now, session, timeout_ms, owner);
+        prepare::prepare_create_session(state, &mut self.overlay, timeout_ms)
+    }
+
+    /// Why a learner's request is not even looked at. The end of a session is never refused.
+    /// Java: `SessionTrackerImpl.checkSession`.
+    fn refuse_remote(&mut self, link: LinkId, session: SessionId, op: i32) -> Option<ErrorCode> {
+        if op == op_code::CLOSE_SESSION {
+            return None;
+        }
+        match self.sessions.find(session) {
+            None => Some(ErrorCode::SESSION_EXPIRED),
+            Some(tracked) if tracked.closing => Some(ErrorCode::SESSION_EXPIRED),
+            Some(tracked) => match tracked.owner {
+                Some(Owner::Link(owner)) if owner == link => None,
+                None => {
+                    self.sessions.own(session, Owner::Link(link));
+                    None
+                }
+                Some(Owner::Link(_) | Owner::Connection(_)) => Some(ErrorCode::SESSION_MOVED),
+            },
+        }
+    }
+
+    /// Ends the old role and begins the new one. No client keeps its connection: what it has
+    /// asked for may be lost, and its session may have moved.
+    pub(crate) fn change_role(
+        &mut self,
+        now: Time,
+        role: effect::Role,
+        state: &mut State,
+        deliveries: &mut dyn Deliveries,
+    ) {
+        self.close_handshakes(deliveries);
+        self.in_flight.clear();
+        self.overlay.clear();
+        self.sessions.clear();
+        if let Some(peers) = &mut self.peers {
+            peers.reset();
+        }
+        self.role = match role {
+            effect::Role::Looking => Role::Looking,
+            effect::Role::Leading { epoch } => Role::Leading { epoch },
+            effect::Role::Following {
+                leader,
+                link,
+                epoch,
+            } => Role::Learning {
+                leader,
+                link,
+                epoch,
+                observer: false,
+            },
+            effect::Role::Observing {
+                leader,
+                link,
+                epoch,
+            } => Role::Learning {
+                leader,
+                link,
+                epoch,
+                observer: true,
+            },
+        };
+        match self.role {
+            Role::Leading { epoch } => {
+                self.adopt_epoch(state, epoch);
+                self.proposed = state.last_zxid();
+                self.committed = state.last_zxid();
+                self.track_all(now, state);
+                self.reaper.restart(now);
+            }
+            Role::Learning { epoch, .. } => self.adopt_epoch(state, epoch),
+            Role::Looking | Role::Standalone => {}
+        }
+        deliveries.role_changed(self.role, self.reads_in_rounds());
+    }
+
+    /// Clients without a session yet are told too.
+    fn close_handshakes(&self, deliveries: &mut dyn Deliveries) {
+        for waiting in &self.in_flight {
+            if let InFlight::Txn {
+                origin: Origin::Handshake { conn, .. },
+                ..
+            }
+            | InFlight::Forwarded {
+                origin: Origin::Handshake { conn, .. },
+                ..
+            } = waiting
+            {
+                deliveries.close(*conn, CloseReason::NotServing);
+            }
+        }
+        for waiting in self.peers.iter().flat_map(|peers| &peers.revalidating) {
+            if waiting.conn != ConnId::NONE {
+                deliveries.close(waiting.conn, CloseReason::NotServing);
+            }
+        }
+    }
+
+    /// A client that has seen the new leader's first zxid is welcome everywhere in its epoch.
+    fn adopt_epoch(&self, state: &mut State, epoch: u32) {
+        let first = Zxid::new(epoch, 0);
+        if state.last_zxid() < first {
+            state.set_last_zxid(first);
+        }
+    }
+}
