@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use roo_server::admin::words::VERSION;
 use roo_server::config::parse::Settings;
-use roo_server::config::{ConfigError, INVALID, LogFormat, ServerConfig};
+use roo_server::config::{ConfigError, LogFormat, ServerConfig};
 use roo_server::node::Node;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -58,7 +58,7 @@ pub(crate) struct ServerArguments {
 /// Runs a server until it is told to stop.
 pub(crate) fn run(arguments: &ServerArguments) -> ExitCode {
     let mut settings = Settings::default();
-    let config = configure(&mut settings, arguments).and_then(refuse_ensembles);
+    let config = configure(&mut settings, arguments);
     let config = match config {
         Ok(config) => config,
         Err(error) => {
@@ -72,23 +72,6 @@ pub(crate) fn run(arguments: &ServerArguments) -> ExitCode {
     }
     report_panics();
     serve(config)
-}
-
-/// The only place where this version says that it serves alone.
-fn refuse_ensembles(config: ServerConfig) -> Result<ServerConfig, ConfigError> {
-    match &config.ensemble {
-        None => Ok(config),
-        Some(ensemble) => {
-            let count = ensemble.ensemble.members.len();
-            Err(ConfigError {
-                place: "configuration".into(),
-                key: "server.N".into(),
-                value: None,
-                expected: format!("one server: {count} are named, and this version serves alone"),
-                exit_code: INVALID,
-            })
-        }
-    }
 }
 
 fn configure(
@@ -239,15 +222,6 @@ mod tests {
         assert_eq!(config.client_address.unwrap().port(), 2185);
         assert_eq!(config.data_dir.to_str(), Some("/nowhere"));
         assert_eq!(config.ensemble.as_ref().unwrap().me.0, 2);
-        let refused = refuse_ensembles(config).unwrap_err();
-        assert_eq!(
-            (refused.to_string().as_str(), refused.exit_code),
-            (
-                "configuration: server.N: expected one server: 3 are named, and this version \
-                 serves alone",
-                2
-            )
-        );
     }
 
     #[test]
@@ -265,11 +239,5 @@ mod tests {
         );
         let nonsense = configured(arguments("x")).unwrap_err();
         assert_eq!(nonsense.to_string(), "--id: id=x: expected a whole number");
-    }
-
-    #[test]
-    fn one_server_is_not_refused() {
-        let alone = configured(ServerArguments::default()).unwrap();
-        assert!(refuse_ensembles(alone).is_ok());
     }
 }

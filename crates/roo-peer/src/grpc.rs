@@ -208,6 +208,10 @@ impl PeerLinks for GrpcLinks {
         self.shared.registry.send_bulk(link, message)
     }
 
+    fn wait_for_room(&self, link: LinkId) -> Result<(), LinkGone> {
+        self.shared.registry.wait_for_room(link)
+    }
+
     fn close(&self, link: LinkId, why: CloseReason) {
         self.shared.registry.close(link, &format!("{why:?}"));
     }

@@ -399,6 +399,10 @@ impl PeerLinks for MemoryLinks {
         self.node.registry.send_bulk(link, message)
     }
 
+    fn wait_for_room(&self, link: LinkId) -> Result<(), LinkGone> {
+        self.node.registry.wait_for_room(link)
+    }
+
     fn close(&self, link: LinkId, why: CloseReason) {
         self.node.registry.close(link, &format!("{why:?}"));
     }

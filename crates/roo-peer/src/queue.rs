@@ -100,6 +100,18 @@ impl SendQueue {
         Ok(())
     }
 
+    /// Waits until less waits to be sent than bulk may take.
+    pub(crate) fn wait_for_room(&self) -> Result<(), LinkGone> {
+        let mut state = self.state.lock();
+        while matches!(state.end, End::Open) && state.bytes > self.bulk_limit {
+            self.room.wait(&mut state);
+        }
+        match state.end {
+            End::Open => Ok(()),
+            End::Closing(_) | End::Gone => Err(LinkGone),
+        }
+    }
+
     /// Accepts nothing more; the writer gets what waits, and then the last words.
     pub(crate) fn close(&self, last_words: String) {
         self.end(End::Closing(last_words), |_| {});

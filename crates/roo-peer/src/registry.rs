@@ -183,6 +183,10 @@ impl Registry {
         link.queue.push_bulk(message)
     }
 
+    pub(crate) fn wait_for_room(&self, id: LinkId) -> Result<(), LinkGone> {
+        self.link(id).ok_or(LinkGone)?.queue.wait_for_room()
+    }
+
     fn fits(&self, link: &Link, message: &PeerMessage) -> bool {
         let bytes = weight::of(message);
         if bytes <= self.max_message_bytes {

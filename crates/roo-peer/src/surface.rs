@@ -47,6 +47,14 @@ pub trait PeerLinks: Send + Sync {
     /// The link is gone, also while waiting.
     fn send_bulk(&self, link: LinkId, message: PeerMessage) -> Result<(), LinkGone>;
 
+    /// Waits until the queue has room for bulk: for whoever feeds a link through somebody else.
+    /// Never to be called by a transport's thread.
+    ///
+    /// # Errors
+    ///
+    /// The link is gone, also while waiting.
+    fn wait_for_room(&self, link: LinkId) -> Result<(), LinkGone>;
+
     /// Closes a link. What was sent before still goes out if the peer takes it within a second.
     /// No [`PeerEvent::LinkClosed`] follows; events that were on their way may still come.
     fn close(&self, link: LinkId, why: CloseReason);

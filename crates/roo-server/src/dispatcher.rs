@@ -1,15 +1,17 @@
 //! From applied transactions to the mailboxes of the I/O threads.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use parking_lot::MutexGuard;
 use roo_proto::acl::PERM_READ;
 use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
-use roo_proto::ids::{WallTime, Zxid};
+use roo_proto::ids::{SessionId, WallTime, Zxid};
 use roo_proto::op_code;
 use roo_proto::reply::{self, EventType};
 use roo_proto::txn::TxnHeader;
+use roo_replica::Role;
 use roo_replica::effect::{CloseReason, Deliveries, OrderedRead};
 use roo_replica::event::ConnId;
 use roo_state::acl_table::AclId;
@@ -17,6 +19,7 @@ use roo_state::read::{self, Reader};
 use roo_state::state::{Change, State};
 use roo_state::watch::WatcherId;
 
+use crate::node::fatal;
 use crate::shared_state::{Io, IoShared, Mail, Place, Shared};
 use crate::stats::Counters;
 
@@ -232,6 +235,35 @@ impl Deliveries for Dispatcher<'_> {
         if conn.is_none() && op == op_code::CLOSE_SESSION {
             Counters::inc(&stats.counters.stale_sessions_expired);
         }
+    }
+
+    fn role_changed(&mut self, role: Role, reads_in_rounds: bool) {
+        let shared = self.shared;
+        shared
+            .reads_in_rounds
+            .store(reads_in_rounds, Ordering::Relaxed);
+        shared.role_changed(role);
+        let closed = Mail::Close {
+            why: CloseReason::NotServing,
+            flush: false,
+        };
+        for (_, io, has_mail) in &mut self.threads {
+            let IoShared { mailbox, peers, .. } = &mut **io;
+            for (slot, peer) in (0_u32..).zip(peers) {
+                if peer.generation != 0 && peer.session != SessionId(0) {
+                    *has_mail = true;
+                    mailbox.items.push((slot, peer.generation, closed));
+                }
+            }
+        }
+    }
+
+    fn undecodable(&mut self, zxid: Zxid, what: &'static str) {
+        fatal(&format!(
+            "the committed transaction {zxid} cannot be understood: {what}; this server would \
+             diverge from the others: bring it to the version of its leader, or restore its \
+             directory"
+        ));
     }
 
     fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64) {

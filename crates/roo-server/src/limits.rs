@@ -2,6 +2,8 @@
 //! `config`; these are the fixed ones. Each at which something is refused has a counter of its
 //! name in `stats`; the others, at which work is only cut into pieces, say so by `Limit: pieces`.
 
+use std::time::Duration;
+
 /// Bytes read from one connection before others get their turn. Limit: pieces.
 pub const READ_STEP_BYTES: usize = 64 * 1024;
 
@@ -26,3 +28,24 @@ pub const METRIC_NAMESPACES: usize = 256;
 
 /// Nodes written to a snapshot before others may use the state. Limit: pieces.
 pub const SNAPSHOT_SLICE_NODES: usize = 256;
+
+/// Bytes of a snapshot sent to a learner in one message. Limit: pieces.
+pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
+
+/// Snapshots that may wait to be written or sent. Limit: pieces.
+pub const SNAPSHOT_QUEUE: usize = 32;
+
+/// Bytes of the log read for a learner in one go. Limit: pieces.
+pub const HISTORY_PART_BYTES: usize = 1024 * 1024;
+
+/// How long a thread without work and without a deadline waits at a time. Limit: pieces.
+pub const LONG_WAIT: Duration = Duration::from_secs(3600);
+
+/// How long a winning vote waits for a better one, ms. Java waits 200. Limit: pieces.
+pub const FINALIZE_WAIT_MS: u64 = 50;
+
+/// Longest wait between two attempts to reach a leader that is not yet one, ms. Limit: pieces.
+pub const CONNECT_RETRY_MS: u64 = 10;
+
+/// Bytes of committed transactions kept in memory for learners that come back. Limit: pieces.
+pub const COMMIT_LOG_BYTES: usize = 64 * 1024 * 1024;

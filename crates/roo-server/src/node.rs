@@ -3,19 +3,18 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize};
-use std::sync::mpsc::{self, SyncSender};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize};
+use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, atomic::Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use parking_lot::{Mutex, RwLock};
+use roo_peer::PeerLinks;
 use roo_proto::connect::initial_session_id;
-use roo_proto::op_code;
-use roo_replica::effect::Effect;
-use roo_replica::event::Event;
+use roo_replica::read_path::ReadMode;
 use roo_replica::reaper::ReaperRules;
 use roo_replica::{Config as ReplicaConfig, Replica};
 use roo_state::access::Providers;
@@ -34,14 +33,16 @@ use crate::client::settings::ClientSettings;
 use crate::client::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
-use crate::dispatcher::Dispatcher;
 use crate::limits;
 use crate::loading::{self, LoadSettings, Loaded};
+use crate::member::{self, DynamicFiles};
 use crate::queue::BatchQueue;
+use crate::replica_loop::{Ensemble, ReplicaLoop};
+use crate::resync::{HistoryInput, HistoryThread, Rewinder};
 use crate::shared_state::{Inbox, Input, Io, Shared};
 use crate::snapshot_thread::{SnapshotInput, SnapshotThread};
-use crate::stats::{Counters, ServerStats, in_ms};
-use crate::storage_thread::{StorageInput, StorageThread};
+use crate::stats::ServerStats;
+use crate::storage_thread::{MemberFiles, StorageInput, StorageThread};
 
 /// The id of a server without an ensemble, as it stands in session ids. Java:
 /// `SessionTrackerImpl` of `ZooKeeperServer`.
@@ -63,6 +64,9 @@ pub enum StartError {
         /// What to do.
         advice: &'static str,
     },
+    /// The port for other servers.
+    #[error("{0}")]
+    Peers(#[from] roo_peer::grpc::StartError),
     /// The operating system gives no thread or poll.
     #[error("the operating system refuses: {0}")]
     System(#[from] io::Error),
@@ -78,6 +82,7 @@ impl StartError {
             Self::Store(StoreError::Io { .. } | StoreError::Corrupt { .. })
             | Self::Listen { .. }
             | Self::System(_) => 1,
+            Self::Peers(_) => 14,
         }
     }
 }
@@ -105,6 +110,8 @@ pub struct Node {
     address: Option<SocketAddr>,
     storage: Arc<BatchQueue<StorageInput>>,
     snapshots: SyncSender<SnapshotInput>,
+    links: Option<Arc<dyn PeerLinks>>,
+    history: Option<Arc<BatchQueue<HistoryInput>>>,
     threads: Vec<JoinHandle<()>>,
     storage_thread: Option<JoinHandle<()>>,
 }
@@ -136,22 +143,28 @@ impl Node {
         if fresh && !may_be_empty && !config.db_autocreate {
             return Err(unexpectedly_empty(&dir).into());
         }
-        let io_threads = match config.io_threads {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            n => n,
+        let (polls, io) = io_parts(config.io_threads)?;
+        let for_replica = replica_config(&config, clock);
+        let replica = match &config.ensemble {
+            None => Replica::standalone(for_replica, &loaded.state, clock.now()),
+            Some(ensemble) => member::replica(
+                &config,
+                ensemble,
+                for_replica,
+                disk.as_ref(),
+                &dir,
+                &loaded.state,
+                clock.now(),
+            )?,
         };
-        let mut polls = Vec::new();
-        let mut io = Vec::new();
-        for _ in 0..io_threads {
-            let poll = Poll::new()?;
-            io.push(Arc::new(Io::new(Waker::new(poll.registry(), WAKE)?)));
-            polls.push(poll);
-        }
-        let replica = Replica::new(replica_config(&config, clock), &loaded.state, clock.now());
         let stats = ServerStats::default();
         loaded.account(&stats);
         let shared = Arc::new(Shared {
             state: RwLock::new(loaded.state),
+            state_generation: AtomicU64::new(0),
+            is_member: config.ensemble.is_some(),
+            role: Mutex::new((replica.role(), clock.now())),
+            reads_in_rounds: AtomicBool::new(false),
             io,
             inbox: Inbox::default(),
             outstanding: AtomicUsize::new(0),
@@ -193,6 +206,12 @@ impl Node {
         for thread in self.threads.drain(..1) {
             join(thread);
         }
+        if let Some(links) = &self.links {
+            links.shutdown();
+        }
+        if let Some(history) = &self.history {
+            history.push(HistoryInput::Stop);
+        }
         self.storage.push(StorageInput::Stop);
         if let Some(storage) = self.storage_thread.take() {
             join(storage);
@@ -205,6 +224,22 @@ impl Node {
             join(thread);
         }
     }
+}
+
+/// What the I/O threads wait on, and what others see of them. 0 is one for each core.
+fn io_parts(io_threads: usize) -> io::Result<(Vec<Poll>, Vec<Arc<Io>>)> {
+    let io_threads = match io_threads {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        n => n,
+    };
+    let mut polls = Vec::new();
+    let mut io = Vec::new();
+    for _ in 0..io_threads {
+        let poll = Poll::new()?;
+        io.push(Arc::new(Io::new(Waker::new(poll.registry(), WAKE)?)));
+        polls.push(poll);
+    }
+    Ok((polls, io))
 }
 
 fn join(thread: JoinHandle<()>) {
@@ -251,6 +286,7 @@ fn seed(clock: Clock) -> u64 {
 }
 
 fn replica_config(config: &ServerConfig, clock: Clock) -> ReplicaConfig {
+    let server_id = config.ensemble.as_ref().map_or(STANDALONE_ID, |e| e.me.0);
     ReplicaConfig {
         tick_ms: config.tick_time_ms,
         min_session_timeout_ms: config.min_session_timeout_ms,
@@ -274,8 +310,11 @@ fn replica_config(config: &ServerConfig, clock: Clock) -> ReplicaConfig {
         max_field_bytes: config
             .jute_max_buffer
             .saturating_add(config.jute_max_buffer_extra),
-        first_session: initial_session_id(STANDALONE_ID, clock.now().0),
+        first_session: initial_session_id(server_id, clock.now().0),
         seed: seed(clock),
+        read_mode: ReadMode::Local,
+        min_voters: 2,
+        leader_serves: true,
     }
 }
 
@@ -362,21 +401,13 @@ impl Starter {
         snapshot_due: bool,
     ) -> Result<Node, StartError> {
         let storage = Arc::new(BatchQueue::default());
-        let (snapshots, snapshot_inbox) = mpsc::sync_channel(2);
-        let snapshot_thread = SnapshotThread {
-            shared: Arc::clone(&self.shared),
-            inbox: snapshot_inbox,
-            disk: Arc::clone(&self.disk),
-            dir: Arc::clone(&self.dir),
-            compression: self.config.snapshot_compression,
-            with_last_zxid: self.config.serialize_last_processed_zxid,
-            purge: (self.config.purge_interval_ms > 0).then(|| {
-                (
-                    self.config.snap_retain_count,
-                    Duration::from_millis(self.config.purge_interval_ms),
-                )
-            }),
+        let ensemble = match &self.config.ensemble {
+            None => None,
+            Some(ensemble) => Some(member::connect(&self.config, ensemble, &self.shared)?),
         };
+        let links = ensemble.as_ref().map(|e| Arc::clone(&e.links));
+        let (snapshots, snapshot_inbox) = mpsc::sync_channel(limits::SNAPSHOT_QUEUE);
+        let snapshot_thread = self.snapshot_thread(snapshot_inbox, links.clone());
         // Apache does not start from logs alone, so a new database needs its first snapshot
         // before its first record.
         if fresh {
@@ -386,9 +417,19 @@ impl Starter {
             tracing::warn!("forceSync=no: acknowledged writes can be lost when the machine fails");
         }
         let storage_thread = self.spawn_storage(&storage)?;
-        let mut threads = vec![self.spawn_replica(replica, &storage, &snapshots)?];
+        let history = ensemble.as_ref().map(|e| Arc::clone(&e.history));
+        let mut threads = Vec::new();
+        if let Some(ensemble) = &ensemble {
+            let thread = self.history_thread(ensemble);
+            threads.push(spawn("history", move || thread.run())?);
+        }
+        threads.insert(
+            0,
+            self.spawn_replica(replica, &storage, &snapshots, ensemble)?,
+        );
         threads.push(spawn("snapshots", move || snapshot_thread.run())?);
-        if snapshot_due {
+        // What a member holds may yet be taken back; a server alone is sure of it.
+        if snapshot_due && links.is_none() {
             // The channel is empty: nobody else has it yet.
             let _ = snapshots.try_send(SnapshotInput::Take);
         }
@@ -418,8 +459,67 @@ impl Starter {
             address: self.address,
             storage,
             snapshots,
+            links,
+            history,
             threads,
             storage_thread: Some(storage_thread),
+        })
+    }
+
+    fn snapshot_thread(
+        &self,
+        inbox: Receiver<SnapshotInput>,
+        links: Option<Arc<dyn PeerLinks>>,
+    ) -> SnapshotThread {
+        SnapshotThread {
+            shared: Arc::clone(&self.shared),
+            inbox,
+            disk: Arc::clone(&self.disk),
+            dir: Arc::clone(&self.dir),
+            compression: self.config.snapshot_compression,
+            with_last_zxid: self.config.serialize_last_processed_zxid,
+            links,
+            purge: (self.config.purge_interval_ms > 0).then(|| {
+                (
+                    self.config.snap_retain_count,
+                    Duration::from_millis(self.config.purge_interval_ms),
+                )
+            }),
+        }
+    }
+
+    fn history_thread(&self, ensemble: &Ensemble) -> HistoryThread {
+        let factor = self.config.ensemble.as_ref();
+        HistoryThread {
+            shared: Arc::clone(&self.shared),
+            queue: Arc::clone(&ensemble.history),
+            disk: Arc::clone(&self.disk),
+            dir: Arc::clone(&self.dir),
+            links: Arc::clone(&ensemble.links),
+            max_record: load_settings(&self.config, self.shared.clock).max_record,
+            snapshot_size_factor: factor.map_or(0.0, |e| e.snapshot_size_factor),
+        }
+    }
+
+    /// What only a member does to its files.
+    fn member_files(&self) -> Option<MemberFiles> {
+        let ensemble = self.config.ensemble.as_ref()?;
+        Some(MemberFiles {
+            rewinder: Rewinder {
+                shared: Arc::clone(&self.shared),
+                disk: Arc::clone(&self.disk),
+                dir: Arc::clone(&self.dir),
+                load: load_settings(&self.config, self.shared.clock),
+                compression: self.config.snapshot_compression,
+                with_last_zxid: self.config.serialize_last_processed_zxid,
+            },
+            dynamic: DynamicFiles {
+                files: ensemble
+                    .files
+                    .clone()
+                    .filter(|_| self.config.reconfig_enabled),
+                me: ensemble.me,
+            },
         })
     }
 
@@ -435,6 +535,7 @@ impl Starter {
             writer: LogWriter::new(Arc::clone(&self.disk), self.dir.logs.clone(), options),
             group_commit: self.config.group_commit,
             warning_threshold: Duration::from_millis(self.config.fsync_warning_threshold_ms),
+            member: self.member_files(),
         };
         spawn("storage", move || {
             let _guard = PoisonGuard("storage");
@@ -452,13 +553,14 @@ impl Starter {
         replica: Replica,
         storage: &Arc<BatchQueue<StorageInput>>,
         snapshots: &SyncSender<SnapshotInput>,
+        ensemble: Option<Ensemble>,
     ) -> io::Result<JoinHandle<()>> {
         let mut replica_loop = ReplicaLoop {
             shared: Arc::clone(&self.shared),
             replica,
             storage: Arc::clone(storage),
             snapshots: snapshots.clone(),
-            records: Vec::new(),
+            ensemble,
         };
         spawn("replica", move || {
             let _guard = PoisonGuard("replica");
@@ -485,126 +587,7 @@ impl Drop for PoisonGuard {
     }
 }
 
-fn fatal(what: &str) -> ! {
+pub(crate) fn fatal(what: &str) -> ! {
     tracing::error!("{what}");
     std::process::exit(1)
-}
-
-/// The thread that owns the replica.
-struct ReplicaLoop {
-    shared: Arc<Shared>,
-    replica: Replica,
-    storage: Arc<BatchQueue<StorageInput>>,
-    snapshots: SyncSender<SnapshotInput>,
-    records: Vec<StorageInput>,
-}
-
-impl ReplicaLoop {
-    fn run(&mut self) {
-        let shared = Arc::clone(&self.shared);
-        let mut batch = Vec::new();
-        let mut effects = Vec::new();
-        loop {
-            let now = shared.clock.now();
-            let wait = self.replica.next_deadline().millis_since(now);
-            shared.inbox.take(Duration::from_millis(wait), &mut batch);
-            let (queued, began) = (batch.len(), Instant::now());
-            if self.handle(&mut batch, &mut effects) {
-                return;
-            }
-            let prepared = Instant::now();
-            self.execute(&mut effects);
-            if queued > 0 {
-                let stats = &shared.stats;
-                stats.prep_queue_size.add(queued as u64);
-                stats.prep_process_time.add(in_ms(prepared - began));
-                stats.proposal_process_time.add(in_ms(prepared.elapsed()));
-            }
-            if self.replica.can_commit() {
-                let mut state = shared.state.write();
-                let mut dispatcher = Dispatcher::new(&shared);
-                self.replica.commit(&mut state, &mut dispatcher);
-                dispatcher.finish();
-            }
-        }
-    }
-
-    /// Gives the replica what has come; true when the server ends.
-    fn handle(&mut self, batch: &mut Vec<Input>, effects: &mut Vec<Effect>) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let (now, wall) = (shared.clock.now(), shared.clock.wall());
-        let state = shared.state.read();
-        for input in batch.drain(..) {
-            match input {
-                Input::Event(event) => {
-                    let (mut began, stats) = (None, &shared.stats);
-                    if let Event::Requested(request) = &event {
-                        stats.prep_queue_time.add(now.millis_since(request.arrived));
-                        began = (request.op == op_code::CLOSE_SESSION).then(Instant::now);
-                    }
-                    self.replica.handle(now, wall, &state, event, effects);
-                    if let Some(began) = began {
-                        stats.close_session_prep_time.add(in_ms(began.elapsed()));
-                    }
-                }
-                Input::Query(query) => query(&self.replica),
-                Input::Stop => return true,
-            }
-        }
-        if now >= self.replica.next_deadline() {
-            for io in &shared.io {
-                io.shared.lock().take_touches(|session, at| {
-                    let event = Event::Touched { session, at };
-                    self.replica.handle(now, wall, &state, event, effects);
-                });
-            }
-            self.replica
-                .handle(now, wall, &state, Event::DeadlineReached, effects);
-        }
-        false
-    }
-
-    fn execute(&mut self, effects: &mut Vec<Effect>) {
-        if effects.is_empty() {
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let queued = shared.clock.now();
-        // Only what is told to connections needs their threads' locks, and those the state's.
-        let mut told = Vec::new();
-        for effect in effects.drain(..) {
-            match effect {
-                Effect::Append { zxid, record } => {
-                    Counters::inc(&shared.stats.counters.outstanding_changes_queued);
-                    self.records.push(StorageInput::Append {
-                        zxid,
-                        record,
-                        queued,
-                    });
-                }
-                Effect::RollLog => self.records.push(StorageInput::Roll),
-                Effect::TakeSnapshot => {
-                    if self.snapshots.try_send(SnapshotInput::Take).is_err() {
-                        self.shared.inbox.push(Input::Event(Event::SnapshotEnded));
-                    }
-                }
-                Effect::Connected { .. } | Effect::Close { .. } => told.push(effect),
-            }
-        }
-        self.storage.push_all(&mut self.records);
-        if told.is_empty() {
-            return;
-        }
-        let state = shared.state.read();
-        let mut dispatcher = Dispatcher::new(&shared);
-        for effect in told {
-            match effect {
-                Effect::Connected { conn, response } => dispatcher.handshake(conn, &response),
-                Effect::Close { conn, why } => dispatcher.cut(conn, why),
-                Effect::Append { .. } | Effect::RollLog | Effect::TakeSnapshot => {}
-            }
-        }
-        dispatcher.finish();
-        drop(state);
-    }
 }

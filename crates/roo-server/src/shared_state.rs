@@ -11,16 +11,17 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use mio::Waker;
 use mio::net::TcpStream;
 use parking_lot::{Mutex, RwLock};
+use roo_peer::Permit;
 use roo_proto::acl::Id;
 use roo_proto::ids::{SessionId, Time};
-use roo_replica::Replica;
 use roo_replica::effect::CloseReason;
 use roo_replica::event::{ConnId, Event};
+use roo_replica::{Replica, Role};
 use roo_state::state::State;
 use roo_state::watch::WatchTable;
 
@@ -213,6 +214,13 @@ pub type Query = Box<dyn FnOnce(&Replica) + Send>;
 pub enum Input {
     /// For the replica.
     Event(Event),
+    /// For the replica, from another server.
+    Peer {
+        /// What happened.
+        event: Event,
+        /// The room it takes in its link's window, given back when it is handled.
+        permit: Option<Permit>,
+    },
     /// For whoever wants to look at it.
     Query(Query),
     /// The server ends.
@@ -226,6 +234,14 @@ pub type Inbox = BatchQueue<Input>;
 pub struct Shared {
     /// The applied state.
     pub state: RwLock<State>,
+    /// Counts how often the state was replaced as a whole; changes under the state's lock.
+    pub state_generation: AtomicU64,
+    /// Whether this server belongs to an ensemble.
+    pub is_member: bool,
+    /// What this server is to its clients, and since when.
+    pub role: Mutex<(Role, Time)>,
+    /// Reads of the tree go through the replica; changes under the state's lock.
+    pub reads_in_rounds: AtomicBool,
     /// The I/O threads.
     pub io: Vec<Arc<Io>>,
     /// The way to the replica.
@@ -253,6 +269,22 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Takes note of the server's new role.
+    pub fn role_changed(&self, role: Role) {
+        *self.role.lock() = (role, self.clock.now());
+        match role {
+            Role::Standalone => {}
+            Role::Looking => tracing::warn!("no leader: clients are not served"),
+            Role::Leading { epoch } => tracing::info!(epoch, "this server leads"),
+            Role::Learning {
+                leader,
+                epoch,
+                observer,
+                ..
+            } => tracing::info!(leader = leader.0, epoch, observer, "this server follows"),
+        }
+    }
+
     /// Wakes every I/O thread.
     pub fn notify_all(&self) {
         for io in &self.io {

@@ -3,17 +3,25 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use crc32fast::Hasher;
+use roo_peer::{LinkGone, PeerLinks};
 use roo_proto::txn::DIGEST_VERSION;
 use roo_replica::event::Event;
+use roo_replica::peer_message::PeerMessage;
+use roo_state::snapshot::SnapshotMeta;
 use roo_store::data_dir::DataDir;
 use roo_store::disk::Disk;
 use roo_store::error::StoreError;
 use roo_store::file_name::Compression;
 use roo_store::retention;
 use roo_store::snapshot_file::{SnapshotDigest, SnapshotWriter, Trailer};
+use roo_zab::effect::CloseReason;
+use roo_zab::message::LinkId;
 
 use crate::limits;
 use crate::shared_state::{Input, Shared};
@@ -24,6 +32,11 @@ use crate::stats::{Counters, in_ms};
 pub enum SnapshotInput {
     /// Write a snapshot.
     Take,
+    /// Send one to a learner.
+    Send {
+        /// Its link.
+        link: LinkId,
+    },
     /// The server ends.
     Stop,
 }
@@ -42,6 +55,8 @@ pub struct SnapshotThread {
     pub compression: Compression,
     /// Whether the last zxid is written behind the digest.
     pub with_last_zxid: bool,
+    /// The ways to the learners, in an ensemble.
+    pub links: Option<Arc<dyn PeerLinks>>,
     /// Snapshots to keep, and how often the others are removed; `None` never.
     pub purge: Option<(usize, Duration)>,
 }
@@ -57,6 +72,7 @@ impl SnapshotThread {
             };
             match self.inbox.recv_timeout(wait) {
                 Ok(SnapshotInput::Take) => self.take_snapshot(),
+                Ok(SnapshotInput::Send { link }) => self.send_snapshot(link),
                 Ok(SnapshotInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -91,28 +107,18 @@ impl SnapshotThread {
     /// When the disk refuses.
     pub fn write(&self) -> Result<PathBuf, StoreError> {
         let began = Instant::now();
-        let mut slice = Vec::new();
-        let meta = self.shared.state.write().begin_snapshot(&mut slice);
+        let mut slices = self.begin();
+        let SnapshotMeta { zxid, digest, .. } = slices.meta;
         let mut file = SnapshotWriter::create(
             Arc::clone(&self.disk),
             &self.dir.snapshots,
-            meta.zxid,
+            zxid,
             self.compression,
         )?;
-        loop {
-            let done = self
-                .shared
-                .state
-                .write()
-                .snapshot_slice(limits::SNAPSHOT_SLICE_NODES, &mut slice);
-            file.write(&slice)?;
-            slice.clear();
-            if done {
-                break;
-            }
+        while let Some(bytes) = slices.next().map_err(|StateReplaced| replaced(&self.dir))? {
+            file.write(bytes)?;
         }
-        let zxid = meta.zxid;
-        let digest = meta.digest.map(|digest| SnapshotDigest {
+        let digest = digest.map(|digest| SnapshotDigest {
             zxid,
             version: DIGEST_VERSION,
             digest,
@@ -124,11 +130,140 @@ impl SnapshotThread {
         Ok(path)
     }
 
+    /// Sends the state as it is now to a learner, slice by slice, never more of it in memory than
+    /// its link's queue takes.
+    fn send_snapshot(&self, link: LinkId) {
+        let Some(links) = &self.links else {
+            return;
+        };
+        let began = Instant::now();
+        let mut slices = self.begin();
+        let zxid = slices.meta.zxid;
+        match stream(links.as_ref(), link, &mut slices) {
+            Ok(bytes) => {
+                let ms = began.elapsed().as_millis();
+                tracing::info!(?link, %zxid, bytes, ms, "snapshot sent to a learner");
+                let event = roo_zab::Event::SnapshotSent { link, zxid };
+                self.shared.inbox.push(Input::Event(Event::Zab(event)));
+            }
+            Err(NotSent) => {
+                tracing::warn!(?link, %zxid, "a learner left while it was sent a snapshot");
+                links.close(link, CloseReason::RoleChanged);
+                slices.abort();
+            }
+        }
+    }
+
+    fn begin(&self) -> Slices<'_> {
+        let mut bytes = Vec::new();
+        let mut state = self.shared.state.write();
+        let meta = state.begin_snapshot(&mut bytes);
+        let generation = self.shared.state_generation.load(Ordering::SeqCst);
+        drop(state);
+        Slices {
+            shared: &self.shared,
+            meta,
+            generation,
+            bytes,
+            fresh: true,
+            done: false,
+        }
+    }
+
     fn purge(&self, retain: usize) {
         match retention::purge(self.disk.as_ref(), &self.dir, retain) {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => tracing::info!(files = removed.len(), "old snapshots and logs removed"),
             Err(error) => tracing::error!(%error, "cannot remove old snapshots and logs"),
         }
+    }
+}
+
+/// A snapshot on its way out, whoever takes it.
+struct Slices<'a> {
+    shared: &'a Shared,
+    meta: SnapshotMeta,
+    generation: u64,
+    bytes: Vec<u8>,
+    /// `bytes` holds the beginning, which nobody has seen.
+    fresh: bool,
+    done: bool,
+}
+
+/// The state that a snapshot was of is no more.
+struct StateReplaced;
+
+impl Slices<'_> {
+    /// The next part; `None` behind the last one.
+    fn next(&mut self) -> Result<Option<&[u8]>, StateReplaced> {
+        if std::mem::take(&mut self.fresh) {
+            return Ok(Some(&self.bytes));
+        }
+        if self.done {
+            return Ok(None);
+        }
+        self.bytes.clear();
+        while !self.done && self.bytes.len() < limits::SNAPSHOT_PART_BYTES {
+            let mut state = self.shared.state.write();
+            if self.shared.state_generation.load(Ordering::SeqCst) != self.generation {
+                return Err(StateReplaced);
+            }
+            self.done = state.snapshot_slice(limits::SNAPSHOT_SLICE_NODES, &mut self.bytes);
+        }
+        Ok(Some(&self.bytes))
+    }
+
+    fn abort(self) {
+        let mut state = self.shared.state.write();
+        if self.shared.state_generation.load(Ordering::SeqCst) == self.generation {
+            state.abort_snapshot();
+        }
+    }
+}
+
+/// The learner is gone, or the state.
+struct NotSent;
+
+impl From<LinkGone> for NotSent {
+    fn from(_: LinkGone) -> Self {
+        Self
+    }
+}
+
+impl From<StateReplaced> for NotSent {
+    fn from(_: StateReplaced) -> Self {
+        Self
+    }
+}
+
+/// Sends a whole snapshot; how many bytes it had.
+fn stream(links: &dyn PeerLinks, link: LinkId, slices: &mut Slices<'_>) -> Result<u64, NotSent> {
+    let SnapshotMeta { zxid, digest, .. } = slices.meta;
+    links.send_bulk(link, PeerMessage::Zab(roo_zab::Message::Snap { zxid }))?;
+    let mut checksum = Hasher::new();
+    let mut length = 0;
+    while let Some(bytes) = slices.next()? {
+        checksum.update(bytes);
+        length += bytes.len() as u64;
+        for part in bytes.chunks(limits::SNAPSHOT_PART_BYTES) {
+            let bytes = Bytes::copy_from_slice(part);
+            links.send_bulk(link, PeerMessage::Slice { bytes })?;
+        }
+    }
+    let crc32 = checksum.finalize();
+    let end = PeerMessage::SliceEnd {
+        length,
+        crc32,
+        digest,
+    };
+    links.send_bulk(link, end)?;
+    Ok(length)
+}
+
+fn replaced(dir: &DataDir) -> StoreError {
+    StoreError::Layout {
+        path: dir.snapshots.clone(),
+        what: "the state was replaced while its snapshot was written".into(),
+        advice: "nothing is lost: the next snapshot is of the new state".into(),
     }
 }

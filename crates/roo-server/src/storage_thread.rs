@@ -3,16 +3,25 @@
 //! batch only if the operator wants it to ([`crate::group_commit`]).
 
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{Time, Zxid};
 use roo_replica::event::Event;
+use roo_store::epoch_file::{self, EpochFile};
 use roo_store::error::StoreError;
 use roo_store::log::record::encode_record;
 use roo_store::log::writer::LogWriter;
+use roo_zab::event::EpochKind;
+use roo_zab::message::LinkId;
 
 use crate::group_commit::GroupCommit;
+use crate::member::DynamicFiles;
+use crate::peer_inbox::SlicePart;
 use crate::queue::BatchQueue;
+use crate::resync::Rewinder;
 use crate::shared_state::{Input, Shared};
 use crate::stats::{Counters, in_ms};
 
@@ -24,12 +33,37 @@ pub enum StorageInput {
         /// Its zxid.
         zxid: Zxid,
         /// Its payload.
-        record: Vec<u8>,
+        record: Bytes,
         /// When it was put in.
         queued: Time,
     },
     /// The next record opens a new file.
     Roll,
+    /// Write an epoch file.
+    PersistEpoch {
+        /// Which.
+        which: EpochKind,
+        /// Its value.
+        epoch: u32,
+    },
+    /// Drop the end of the log.
+    Truncate {
+        /// The last zxid to keep.
+        after: Zxid,
+    },
+    /// Replace everything by a leader's snapshot.
+    Install {
+        /// Where it comes from.
+        link: LinkId,
+        /// The zxid of its state.
+        zxid: Zxid,
+        /// Its slices.
+        slices: Option<Receiver<SlicePart>>,
+    },
+    /// Remember an ensemble that is proposed.
+    NextEnsemble(Arc<Ensemble>),
+    /// Write down the ensemble that is in force.
+    Activate(Arc<Ensemble>),
     /// Sync what there is and end.
     Stop,
 }
@@ -46,6 +80,32 @@ pub struct StorageThread {
     pub group_commit: GroupCommit,
     /// A sync that takes longer is complained about.
     pub warning_threshold: Duration,
+    /// What only a member of an ensemble does to its files.
+    pub member: Option<MemberFiles>,
+}
+
+/// The files of a member of an ensemble beside its log.
+pub struct MemberFiles {
+    /// Whoever gives up a part of the history.
+    pub rewinder: Rewinder,
+    /// The configuration files.
+    pub dynamic: DynamicFiles,
+}
+
+impl MemberFiles {
+    fn persist_epoch(&self, which: EpochKind, epoch: u32) -> Result<(), StoreError> {
+        let Rewinder {
+            shared, disk, dir, ..
+        } = &self.rewinder;
+        let file = match which {
+            EpochKind::Accepted => EpochFile::Accepted,
+            EpochKind::Current => EpochFile::Current,
+        };
+        epoch_file::store(disk.as_ref(), &dir.snapshots, file, epoch)?;
+        let event = roo_zab::Event::EpochDurable { which, epoch };
+        shared.inbox.push(Input::Event(Event::Zab(event)));
+        Ok(())
+    }
 }
 
 impl StorageThread {
@@ -119,10 +179,39 @@ impl StorageThread {
                     self.writer.roll();
                 }
                 StorageInput::Stop => stop = true,
+                other => {
+                    self.commit(group)?;
+                    self.reshape(other)?;
+                }
             }
         }
         self.commit(group)?;
         Ok(stop)
+    }
+
+    /// What an ensemble wants of the files beside the log's growth; everything before is durable.
+    fn reshape(&mut self, input: StorageInput) -> Result<(), StoreError> {
+        let Some(member) = &self.member else {
+            return Ok(());
+        };
+        match input {
+            StorageInput::PersistEpoch { which, epoch } => member.persist_epoch(which, epoch),
+            StorageInput::Truncate { after } => member.rewinder.truncate(&mut self.writer, after),
+            StorageInput::Install { link, zxid, slices } => {
+                member
+                    .rewinder
+                    .install(&mut self.writer, link, zxid, slices)
+            }
+            StorageInput::NextEnsemble(ensemble) => {
+                member.dynamic.remember(&ensemble);
+                Ok(())
+            }
+            StorageInput::Activate(ensemble) => {
+                member.dynamic.activate(&ensemble);
+                Ok(())
+            }
+            StorageInput::Append { .. } | StorageInput::Roll | StorageInput::Stop => Ok(()),
+        }
     }
 
     /// Makes the group durable and says so.

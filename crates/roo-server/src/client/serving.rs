@@ -16,7 +16,7 @@ use roo_proto::op_code;
 use roo_proto::reply;
 use roo_proto::request::{self, BadRequest, Request, RequestHeader};
 use roo_replica::event::{Connect, Event, Ordered};
-use roo_replica::write_path::put_bad_request;
+use roo_replica::read_path::put_bad_request;
 use roo_state::read::{self, Reader};
 use roo_state::state::State;
 use roo_state::watch::WatcherId;
@@ -223,12 +223,19 @@ impl Round<'_> {
         match header.op {
             op_code::AUTH => self.auth(slot, conn, header, body),
             op_code::SASL => self.sasl(conn, header, body),
-            op if conn.in_flight.is_empty() && !op_code::is_write(op) => {
+            op if conn.in_flight.is_empty() && !op_code::is_write(op) && !self.must_order(op) => {
                 self.read(slot, conn, header, body);
             }
             _ => self.order(slot, conn, header, body),
         }
         true
+    }
+
+    /// Whether the leader has a word in an operation that is no write.
+    fn must_order(&self, op: i32) -> bool {
+        let shared = self.shared;
+        (op == op_code::SYNC && shared.is_member)
+            || (op_code::reads_tree(op) && shared.reads_in_rounds.load(Ordering::Relaxed))
     }
 
     fn received(&mut self, conn: &Connection) {

@@ -174,7 +174,6 @@ pub(super) const HEAD: &str = "
 ## Ensembles
 
 Servers that belong together name each other with `server.N` lines, in `dynamicConfigFile`, or with `roo server --id N --peers ...` without a file.
-All of these keys are read and checked; `roo server` then refuses to start as one of several servers, since this version serves alone.
 A configuration that names one participant serves alone.
 
 | key | default | meaning | variable |

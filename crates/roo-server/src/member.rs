@@ -1,0 +1,162 @@
+//! What makes a server a member of an ensemble: its epochs, its half of Zab, the links to the
+//! others, and the threads that serve them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use roo_peer::grpc::GrpcLinks;
+use roo_peer::{Joiners, Listen, Parameters, PeerEvents, PeerLinks};
+use roo_proto::ids::{ServerId, Time};
+use roo_replica::read_path::ReadMode as ReplicaReadMode;
+use roo_replica::{Config as ReplicaConfig, Replica};
+use roo_state::state::State;
+use roo_store::data_dir::DataDir;
+use roo_store::disk::Disk;
+use roo_store::epoch_file;
+use roo_store::error::StoreError;
+use roo_zab::Zab;
+use roo_zab::config::{Config as ZabConfig, Recovered};
+
+use crate::config::ServerConfig;
+use crate::config::dynamic::ConfigFiles;
+use crate::config::ensemble::{EnsembleConfig, ReadMode};
+use crate::limits;
+use crate::peer_inbox::PeerInbox;
+use crate::queue::BatchQueue;
+use crate::replica_loop::Ensemble;
+use crate::shared_state::Shared;
+
+/// The replica of a member, ready to look for a leader.
+///
+/// # Errors
+/// When the epoch files cannot be read, or contradict the history.
+pub fn replica(
+    config: &ServerConfig,
+    member: &EnsembleConfig,
+    mut replica: ReplicaConfig,
+    disk: &dyn Disk,
+    dir: &DataDir,
+    state: &State,
+    now: Time,
+) -> Result<Replica, StoreError> {
+    let epochs = epoch_file::load(disk, &dir.snapshots, state.last_zxid())?;
+    let recovered = Recovered {
+        accepted_epoch: epochs.accepted,
+        current_epoch: epochs.current,
+        last_zxid: state.last_zxid(),
+        ensemble: Arc::new(member.ensemble.clone()),
+        next_ensemble: member.next_ensemble.clone().map(Arc::new),
+    };
+    replica.read_mode = match member.read_mode {
+        ReadMode::Local => ReplicaReadMode::Local,
+        ReadMode::Leader => ReplicaReadMode::Leader,
+        ReadMode::Quorum => ReplicaReadMode::Quorum,
+    };
+    replica.min_voters = member.fewest_voters();
+    replica.leader_serves = member.leader_serves;
+    let zab = Zab::new(zab_config(config, member), recovered, now);
+    Ok(Replica::member(replica, zab, now))
+}
+
+/// Zab counts silence in ticks; heartbeats may be asked for more often than ticks come.
+fn zab_config(config: &ServerConfig, member: &EnsembleConfig) -> ZabConfig {
+    let tick_ms = config.tick_time_ms.max(1);
+    let heartbeat_ms = member.heartbeat_interval_ms.max(1);
+    // Half a tick lies between two pings.
+    let zab_tick_ms = tick_ms.min(heartbeat_ms.saturating_mul(2));
+    ZabConfig {
+        me: member.me,
+        tick_ms: zab_tick_ms,
+        init_limit: (member.init_limit.saturating_mul(tick_ms)).div_ceil(zab_tick_ms),
+        sync_limit: member.heartbeat_timeout_ms.div_ceil(zab_tick_ms).max(2),
+        finalize_wait_ms: limits::FINALIZE_WAIT_MS,
+        min_notification_ms: member.min_notification_interval_ms,
+        max_notification_ms: member.max_notification_interval_ms,
+        connect_retry_ms: member
+            .leader_connect_delay_during_retry_ms
+            .min(limits::CONNECT_RETRY_MS),
+        commit_log_count: member.commit_log_count,
+        commit_log_bytes: limits::COMMIT_LOG_BYTES,
+        force_snapshot_sync: member.force_snapshot_sync,
+        reconfig_enabled: config.reconfig_enabled,
+    }
+}
+
+/// Listens for the other servers and begins to dial them.
+///
+/// # Errors
+/// When the peer port cannot be had.
+pub fn connect(
+    config: &ServerConfig,
+    member: &EnsembleConfig,
+    shared: &Arc<Shared>,
+) -> Result<Ensemble, roo_peer::grpc::StartError> {
+    let inbox = Arc::new(PeerInbox::new(Arc::clone(shared)));
+    let parameters = parameters(config, member);
+    let events: Arc<dyn PeerEvents> = Arc::<PeerInbox>::clone(&inbox);
+    let links = GrpcLinks::start(parameters, &member.ensemble, None, events)?;
+    if let Some(name) = &member.name {
+        links.set_identity(identity_of(name));
+    }
+    Ok(Ensemble {
+        links: Arc::new(links),
+        inbox,
+        history: Arc::new(BatchQueue::default()),
+    })
+}
+
+fn parameters(config: &ServerConfig, member: &EnsembleConfig) -> Parameters {
+    let mut parameters = Parameters::of_server(member.me);
+    parameters.listen = if member.quorum_listen_on_all_ips {
+        Listen::AllInterfaces
+    } else {
+        Listen::OwnAddresses
+    };
+    parameters.bind_attempts = member.election_port_bind_retry;
+    parameters.connect_timeout = Duration::from_millis(member.cnxn_timeout_ms);
+    parameters.handshake_timeout = Duration::from_millis(member.handshake_timeout_ms);
+    parameters.keep_alive_interval = Duration::from_millis(member.heartbeat_interval_ms);
+    parameters.keep_alive_timeout = Duration::from_millis(member.heartbeat_timeout_ms);
+    parameters.max_message_bytes = parameters
+        .max_message_bytes
+        .max(config.jute_max_buffer.saturating_mul(2));
+    if config.reconfig_enabled {
+        parameters.joiners = Joiners::Admitted;
+    }
+    parameters
+}
+
+/// The number under which links know an ensemble's name: FNV-1a, 64 bits.
+fn identity_of(name: &str) -> u64 {
+    name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    })
+}
+
+/// Where a member writes down how its ensemble changes.
+pub struct DynamicFiles {
+    /// The files; `None` without a configuration file or without `reconfigEnabled`.
+    pub files: Option<ConfigFiles>,
+    /// This server.
+    pub me: ServerId,
+}
+
+impl DynamicFiles {
+    /// Remembers an ensemble that is proposed.
+    pub fn remember(&self, ensemble: &roo_proto::ensemble::Ensemble) {
+        if let Some(files) = &self.files
+            && let Err(error) = files.persist_next(ensemble)
+        {
+            tracing::error!(%error, "cannot write down the ensemble that is proposed; it is in the log too");
+        }
+    }
+
+    /// Writes down the ensemble that is in force.
+    pub fn activate(&self, ensemble: &roo_proto::ensemble::Ensemble) {
+        if let Some(files) = &self.files
+            && let Err(error) = files.activate(ensemble, self.me)
+        {
+            tracing::error!(%error, "cannot write down the ensemble in force; the next start would begin with an older one");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! The loop of the thread that owns the replica: events in, effects out, then what is committed
+//! is applied under the state's lock. It never blocks: what takes time is handed to the queues of
+//! other threads.
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::{Duration, Instant};
+
+use roo_peer::PeerLinks;
+use roo_proto::op_code;
+use roo_replica::Replica;
+use roo_replica::effect::Effect;
+use roo_replica::event::Event;
+use roo_replica::peer_message::PeerMessage;
+use roo_state::state::State;
+use roo_zab::effect::CloseReason;
+use roo_zab::message::LinkId;
+
+use crate::dispatcher::Dispatcher;
+use crate::limits;
+use crate::peer_inbox::PeerInbox;
+use crate::queue::BatchQueue;
+use crate::resync::{HistoryInput, HistoryJob};
+use crate::shared_state::{Input, Shared};
+use crate::snapshot_thread::SnapshotInput;
+use crate::stats::{Counters, in_ms};
+use crate::storage_thread::StorageInput;
+
+/// The ways to the other servers of an ensemble.
+pub struct Ensemble {
+    /// The links.
+    pub links: Arc<dyn PeerLinks>,
+    /// Where what they bring comes in.
+    pub inbox: Arc<PeerInbox>,
+    /// Whoever reads the log for learners.
+    pub history: Arc<BatchQueue<HistoryInput>>,
+}
+
+/// See the module.
+pub struct ReplicaLoop {
+    /// What the server shares.
+    pub shared: Arc<Shared>,
+    /// The replica.
+    pub replica: Replica,
+    /// Whoever writes the log.
+    pub storage: Arc<BatchQueue<StorageInput>>,
+    /// Whoever writes snapshots.
+    pub snapshots: SyncSender<SnapshotInput>,
+    /// The other servers; `None` without an ensemble.
+    pub ensemble: Option<Ensemble>,
+}
+
+/// What one round of the loop hands over.
+#[derive(Default)]
+struct Handover {
+    records: Vec<StorageInput>,
+    /// Only what is told to connections needs their threads' locks, and those the state's.
+    told: Vec<Effect>,
+    /// What must see everything applied that was committed before.
+    after_commit: Vec<SnapshotInput>,
+}
+
+impl ReplicaLoop {
+    /// Works until it is told to stop.
+    pub fn run(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let mut batch = Vec::new();
+        let mut effects = Vec::new();
+        let mut handover = Handover::default();
+        self.replica.start(shared.clock.now(), &mut effects);
+        loop {
+            self.execute(&mut effects, &mut handover);
+            if self.replica.can_commit() {
+                let mut state = shared.state.write();
+                let mut dispatcher = Dispatcher::new(&shared);
+                let now = shared.clock.now();
+                self.replica
+                    .commit(now, &mut state, &mut dispatcher, &mut effects);
+                dispatcher.finish();
+                drop(state);
+                self.execute(&mut effects, &mut handover);
+            }
+            for input in handover.after_commit.drain(..) {
+                self.snapshot(input);
+            }
+            let wait = self
+                .replica
+                .next_deadline()
+                .map_or(limits::LONG_WAIT, |at| {
+                    Duration::from_millis(at.millis_since(shared.clock.now()))
+                });
+            shared.inbox.take(wait, &mut batch);
+            let (queued, began) = (batch.len(), Instant::now());
+            if self.handle(&mut batch, &mut effects) {
+                return;
+            }
+            if queued > 0 {
+                let stats = &shared.stats;
+                stats.prep_queue_size.add(queued as u64);
+                stats.prep_process_time.add(in_ms(began.elapsed()));
+            }
+        }
+    }
+
+    /// Gives the replica what has come; true when the server ends.
+    fn handle(&mut self, batch: &mut Vec<Input>, effects: &mut Vec<Effect>) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let (now, wall) = (shared.clock.now(), shared.clock.wall());
+        let state = shared.state.read();
+        for input in batch.drain(..) {
+            match input {
+                Input::Event(event) => {
+                    let (mut began, stats) = (None, &shared.stats);
+                    if let Event::Requested(request) = &event {
+                        stats.prep_queue_time.add(now.millis_since(request.arrived));
+                        began = (request.op == op_code::CLOSE_SESSION).then(Instant::now);
+                    }
+                    self.replica.handle(now, wall, &state, event, effects);
+                    if let Some(began) = began {
+                        stats.close_session_prep_time.add(in_ms(began.elapsed()));
+                    }
+                }
+                Input::Peer { event, permit } => {
+                    if is_ping(&event) {
+                        self.touch(&state, effects);
+                    }
+                    self.replica.handle(now, wall, &state, event, effects);
+                    drop(permit);
+                }
+                Input::Query(query) => query(&self.replica),
+                Input::Stop => return true,
+            }
+        }
+        if self.replica.next_deadline().is_some_and(|at| now >= at) {
+            self.touch(&state, effects);
+            self.replica
+                .handle(now, wall, &state, Event::DeadlineReached, effects);
+        }
+        false
+    }
+
+    /// Tells the replica which sessions were heard from.
+    fn touch(&mut self, state: &State, effects: &mut Vec<Effect>) {
+        let shared = Arc::clone(&self.shared);
+        let (now, wall) = (shared.clock.now(), shared.clock.wall());
+        for io in &shared.io {
+            io.shared.lock().take_touches(|session, at| {
+                let event = Event::Touched { session, at };
+                self.replica.handle(now, wall, state, event, effects);
+            });
+        }
+    }
+
+    fn execute(&mut self, effects: &mut Vec<Effect>, handover: &mut Handover) {
+        if effects.is_empty() {
+            return;
+        }
+        let (began, queued) = (Instant::now(), self.shared.clock.now());
+        for effect in effects.drain(..) {
+            match effect {
+                Effect::Append { zxid, record } => {
+                    Counters::inc(&self.shared.stats.counters.outstanding_changes_queued);
+                    handover.records.push(StorageInput::Append {
+                        zxid,
+                        record,
+                        queued,
+                    });
+                }
+                Effect::RollLog => handover.records.push(StorageInput::Roll),
+                Effect::TakeSnapshot => handover.after_commit.push(SnapshotInput::Take),
+                Effect::Connected { .. } | Effect::Close { .. } => handover.told.push(effect),
+                Effect::Send { link, message } => self.send(link, message),
+                Effect::Zab(effect) => self.execute_zab(effect, handover),
+            }
+        }
+        self.storage.push_all(&mut handover.records);
+        self.tell(&mut handover.told);
+        let took = in_ms(began.elapsed());
+        self.shared.stats.proposal_process_time.add(took);
+    }
+
+    fn send(&self, link: LinkId, message: PeerMessage) {
+        if let Some(ensemble) = &self.ensemble {
+            ensemble.links.send(link, message);
+        }
+    }
+
+    fn execute_zab(&self, effect: roo_zab::Effect, handover: &mut Handover) {
+        let Some(ensemble) = &self.ensemble else {
+            return;
+        };
+        let links = &ensemble.links;
+        match effect {
+            roo_zab::Effect::Notify { to, notification } => links.notify(to, notification),
+            roo_zab::Effect::OpenLink { link, to } => links.open(link, to),
+            roo_zab::Effect::CloseLink { link, why } => {
+                tracing::info!(?link, ?why, "link to another server closed");
+                links.close(link, why);
+                ensemble.inbox.end_slices(link);
+            }
+            roo_zab::Effect::Truncate { after } => {
+                handover.records.push(StorageInput::Truncate { after });
+            }
+            roo_zab::Effect::PersistEpoch { which, epoch } => {
+                handover
+                    .records
+                    .push(StorageInput::PersistEpoch { which, epoch });
+            }
+            roo_zab::Effect::ReadHistory { link, from, upto } => {
+                let job = HistoryJob { link, from, upto };
+                ensemble.history.push(HistoryInput::Read(job));
+            }
+            roo_zab::Effect::SendSnapshot { link } => {
+                handover.after_commit.push(SnapshotInput::Send { link });
+            }
+            roo_zab::Effect::InstallSnapshot { link, zxid } => {
+                let slices = ensemble.inbox.take_slices(link);
+                handover
+                    .records
+                    .push(StorageInput::Install { link, zxid, slices });
+            }
+            roo_zab::Effect::PersistNextEnsemble { ensemble } => {
+                handover.records.push(StorageInput::NextEnsemble(ensemble));
+            }
+            roo_zab::Effect::Activate { ensemble: members } => {
+                links.set_ensemble(&members);
+                handover.records.push(StorageInput::Activate(members));
+            }
+            // The replica does these itself.
+            roo_zab::Effect::Send { .. }
+            | roo_zab::Effect::Append { .. }
+            | roo_zab::Effect::Deliver { .. }
+            | roo_zab::Effect::RoleChanged { .. }
+            | roo_zab::Effect::LeadershipConfirmed { .. } => {}
+        }
+    }
+
+    fn snapshot(&self, input: SnapshotInput) {
+        let refused = match self.snapshots.try_send(input) {
+            Ok(()) => return,
+            Err(TrySendError::Full(input) | TrySendError::Disconnected(input)) => input,
+        };
+        match refused {
+            SnapshotInput::Take => self.shared.inbox.push(Input::Event(Event::SnapshotEnded)),
+            SnapshotInput::Send { link } => {
+                tracing::warn!(
+                    ?link,
+                    "too many learners want a snapshot; this one comes again"
+                );
+                if let Some(ensemble) = &self.ensemble {
+                    ensemble.links.close(link, CloseReason::RoleChanged);
+                    let event = Event::Zab(roo_zab::Event::LinkClosed { link });
+                    self.shared.inbox.push(Input::Event(event));
+                }
+            }
+            SnapshotInput::Stop => {}
+        }
+    }
+
+    fn tell(&self, told: &mut Vec<Effect>) {
+        if told.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let state = shared.state.read();
+        let mut dispatcher = Dispatcher::new(&shared);
+        for effect in told.drain(..) {
+            match effect {
+                Effect::Connected { conn, response } => dispatcher.handshake(conn, &response),
+                Effect::Close { conn, why } => dispatcher.cut(conn, why),
+                Effect::Append { .. }
+                | Effect::RollLog
+                | Effect::TakeSnapshot
+                | Effect::Send { .. }
+                | Effect::Zab(_) => {}
+            }
+        }
+        dispatcher.finish();
+        drop(state);
+    }
+}
+
+/// The answer to a ping names the sessions heard from.
+fn is_ping(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Received {
+            message: PeerMessage::Zab(roo_zab::Message::Ping { .. }),
+            ..
+        }
+    )
+}
