@@ -166,6 +166,17 @@ impl Election {
         self.send(from, state, server, effects);
     }
 
+    /// Tells a server that has not asked what this one has elected.
+    pub(crate) fn tell(
+        &self,
+        to: ServerId,
+        state: PeerState,
+        server: &Server,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.send(to, state, server, effects);
+    }
+
     /// Nothing is answered while the log drains; the next election hears it.
     pub(crate) fn defer(&mut self, from: ServerId, notification: Notification) {
         self.unreachable.remove(&from);

@@ -392,10 +392,18 @@ impl Zab {
                 Next::Stay
             }
             Machine::Learning(_) => {
-                close(link, CloseReason::NotLeading, effects);
+                self.turn_away(link, peer, effects);
                 Next::Stay
             }
         }
+    }
+
+    /// A learner has come to a server that does not lead. It is told whom this server follows, so
+    /// that it need not come again.
+    fn turn_away(&self, link: LinkId, peer: ServerId, effects: &mut Vec<Effect>) {
+        close(link, CloseReason::NotLeading, effects);
+        self.election
+            .tell(peer, self.state(), &self.server, effects);
     }
 
     fn on_closed(&mut self, link: LinkId, effects: &mut Vec<Effect>) -> Next {
@@ -497,11 +505,11 @@ impl Zab {
         self.server.vote_round = elected.round;
         let parked = core::mem::take(&mut self.parked);
         if elected.vote.leader != self.server.me() {
-            for parked in parked {
-                close(parked.link, CloseReason::NotLeading, effects);
-            }
             let learner = Learner::new(elected.vote.leader, &mut self.server, effects);
             self.machine = Machine::Learning(learner);
+            for parked in parked {
+                self.turn_away(parked.link, parked.peer, effects);
+            }
             return;
         }
         let mut leader = Leader::new(&mut self.server, effects);

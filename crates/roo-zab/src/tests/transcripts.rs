@@ -231,3 +231,8 @@ fn a_sole_voter_needs_nobody() {
 fn silence_closes_a_link_from_either_side() {
     check("silent");
 }
+
+#[test]
+fn a_learner_that_is_turned_away_is_told_whom_to_follow() {
+    check("late-vote");
+}
