@@ -276,7 +276,16 @@ pub(super) fn speaks_otherwise(error: &(dyn Error + Send + Sync + 'static)) -> b
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(http2) = error.downcast_ref::<h2::Error>() {
-            return !http2.is_io() && http2.reason().is_some_and(|r| r != h2::Reason::CANCEL);
+            // Not GOAWAY without error and the like, as of a server that shuts down.
+            return matches!(
+                http2.reason(),
+                Some(
+                    h2::Reason::PROTOCOL_ERROR
+                        | h2::Reason::FRAME_SIZE_ERROR
+                        | h2::Reason::COMPRESSION_ERROR
+                        | h2::Reason::HTTP_1_1_REQUIRED
+                )
+            );
         }
         next = error.source();
     }

@@ -233,30 +233,78 @@ fn another_major_version_is_told_on_both_sides() {
     }
 }
 
-/// Carries bytes between whoever connects and `port`, until it is told to stop.
-fn proxy(port: u16) -> (u16, Arc<Mutex<Vec<TcpStream>>>) {
+/// The way between two servers.
+struct Proxy {
+    port: u16,
+    streams: Arc<Mutex<Vec<TcpStream>>>,
+    /// Nothing passes while this is locked.
+    gate: Arc<Mutex<()>>,
+}
+
+/// Carries bytes between whoever connects and `port`.
+fn proxy(port: u16) -> Proxy {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let own = listener.local_addr().unwrap().port();
-    let streams = Arc::new(Mutex::new(Vec::new()));
-    let kept = Arc::clone(&streams);
+    let proxy = Proxy {
+        port: listener.local_addr().unwrap().port(),
+        streams: Arc::default(),
+        gate: Arc::default(),
+    };
+    let (streams, gate) = (Arc::clone(&proxy.streams), Arc::clone(&proxy.gate));
     thread::spawn(move || {
         while let Ok((caller, _)) = listener.accept() {
             let Ok(callee) = TcpStream::connect(("127.0.0.1", port)) else {
                 continue;
             };
-            let pairs = [(&caller, &callee), (&callee, &caller)];
-            for (mut from, mut to) in
-                pairs.map(|(a, b)| (a.try_clone().unwrap(), b.try_clone().unwrap()))
-            {
-                thread::spawn(move || {
-                    let _ = std::io::copy(&mut from, &mut to);
-                    let _ = to.shutdown(Shutdown::Both);
-                });
+            for (from, to) in [(&caller, &callee), (&callee, &caller)] {
+                let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                let gate = Arc::clone(&gate);
+                thread::spawn(move || pass(from, to, &gate));
             }
-            kept.lock().extend([caller, callee]);
+            streams.lock().extend([caller, callee]);
         }
     });
-    (own, streams)
+    proxy
+}
+
+fn pass(mut from: TcpStream, mut to: TcpStream, gate: &Mutex<()>) {
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = from.read(&mut bytes) {
+        drop(gate.lock());
+        if to.write_all(&bytes[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+fn closed(event: PeerEvent) -> Option<LinkId> {
+    match event {
+        PeerEvent::LinkClosed { link } => Some(link),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_peer_that_falls_silent_is_noticed_by_probes() {
+    let wary = |id| Parameters {
+        keep_alive_interval: Duration::from_millis(100),
+        keep_alive_timeout: Duration::from_millis(200),
+        ..parameters(id)
+    };
+    let (one, at_one, port) = start(wary(1));
+    let (two, at_two, own) = start(wary(2));
+    let between = proxy(port);
+    one.set_ensemble(&ensemble(&[(1, port), (2, own)]));
+    two.set_ensemble(&ensemble(&[(1, between.port), (2, own)]));
+    two.open(LinkId(2), ServerId(1));
+    let link = next(&at_one, |event| match event {
+        PeerEvent::LinkAccepted { link, .. } => Some(link),
+        _ => None,
+    });
+    let silence = between.gate.lock();
+    assert_eq!(next(&at_one, closed), link);
+    assert_eq!(next(&at_two, closed), LinkId(2));
+    drop(silence);
 }
 
 #[test]
@@ -267,9 +315,9 @@ fn a_connection_that_breaks_is_noticed_while_nothing_is_read_from_it() {
     };
     let (one, at_one, port) = start(narrow(1));
     let (two, at_two, own) = start(narrow(2));
-    let (between, streams) = proxy(port);
+    let between = proxy(port);
     one.set_ensemble(&ensemble(&[(1, port), (2, own)]));
-    two.set_ensemble(&ensemble(&[(1, between), (2, own)]));
+    two.set_ensemble(&ensemble(&[(1, between.port), (2, own)]));
     two.open(LinkId(2), ServerId(1));
     let slice = PeerMessage::Slice {
         bytes: vec![1; 4 << 10].into(),
@@ -282,13 +330,9 @@ fn a_connection_that_breaks_is_noticed_while_nothing_is_read_from_it() {
         PeerEvent::Received { link, permit, .. } => Some((link, permit)),
         _ => None,
     });
-    for stream in streams.lock().iter() {
+    for stream in between.streams.lock().iter() {
         let _ = stream.shutdown(Shutdown::Both);
     }
-    let closed = |event| match event {
-        PeerEvent::LinkClosed { link } => Some(link),
-        _ => None,
-    };
     assert_eq!(next(&at_one, closed), link);
     assert_eq!(next(&at_two, closed), LinkId(2));
     drop(kept);
