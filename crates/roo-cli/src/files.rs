@@ -1,142 +1,150 @@
 //! `roo log` and `roo snapshot`: what is in the files, ours or Apache's, and whether it is sound.
+//! They change nothing, so they may be used beside a running server.
+//!
+//! In reading order: [`log`], [`snapshot`], [`json`] how both look to programs.
 
+mod json;
+mod log;
+mod snapshot;
+
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
-use roo_proto::ids::Zxid;
-use roo_proto::txn;
-use roo_server::loading::{LoadSettings, load_snapshot};
-use roo_state::state::{Rules, State};
-use roo_store::disk::{Disk, OsDisk};
-use roo_store::error::StoreError;
-use roo_store::file_name::{SnapshotFile, list_logs, list_snapshots};
-use roo_store::log::reader::{Ending, FileReader, LogReader};
+use roo_server::loading::LoadSettings;
+use roo_state::state::Rules;
+use serde_json::Value;
 
 /// Longest record that is shown.
 const MAX_RECORD: usize = i32::MAX as usize;
 
-/// Arguments of `roo log` and `roo snapshot`.
+/// Arguments of `roo log`.
 #[derive(Args, Debug)]
-pub(crate) struct FileArguments {
+pub(crate) struct LogArguments {
     #[command(subcommand)]
-    action: Action,
+    action: LogAction,
 }
 
 #[derive(Debug, Subcommand)]
-enum Action {
-    /// Shows the content, a line for each record or node.
-    Dump {
-        /// A file, or the directory that holds such files.
-        path: PathBuf,
-    },
+enum LogAction {
+    /// Shows the content, a line for each record.
+    Dump(Place),
     /// Says whether it is sound; the exit code is 1 when it is not.
+    ///
+    /// The records' digests are checked by replaying them onto a snapshot: the one that is named,
+    /// or the oldest in the same directory that the records reach back to.
     Check {
-        /// A file, or the directory that holds such files.
-        path: PathBuf,
+        #[command(flatten)]
+        place: Place,
+        /// The snapshot to replay the records on.
+        #[arg(long, value_name = "FILE")]
+        snapshot: Option<PathBuf>,
     },
 }
 
-impl Action {
-    fn path(&self) -> &Path {
-        match self {
-            Self::Dump { path } | Self::Check { path } => path,
-        }
-    }
-
-    const fn shows(&self) -> bool {
-        matches!(self, Self::Dump { .. })
-    }
+/// Arguments of `roo snapshot`.
+#[derive(Args, Debug)]
+pub(crate) struct SnapshotArguments {
+    #[command(subcommand)]
+    action: SnapshotAction,
 }
 
-/// `roo log`: single files one by one; a directory also for records missing between them.
-pub(crate) fn logs(arguments: &FileArguments) -> Result<ExitCode> {
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
-    let (path, shows) = (arguments.action.path(), arguments.action.shows());
-    if !path.is_dir() {
-        log_file(disk.as_ref(), path, shows)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let logs = list_logs(disk.as_ref(), path)?;
-    let first = logs.first().context("no log.ZXID in this directory")?;
-    for log in &logs {
-        log_file(disk.as_ref(), &log.path, shows)?;
-    }
-    let before_first = Zxid(first.zxid.0.saturating_sub(1));
-    let mut all = LogReader::after(Arc::clone(&disk), path, before_first, MAX_RECORD)?;
-    while all.next_record()?.is_some() {}
-    println!(
-        "{}: {} records without a gap, up to {}",
-        path.display(),
-        all.records(),
-        all.last_zxid()
-    );
-    Ok(ExitCode::SUCCESS)
+#[derive(Debug, Subcommand)]
+enum SnapshotAction {
+    /// Shows the content, a line for each session and node.
+    Dump(Place),
+    /// Says whether it is sound; the exit code is 1 when it is not.
+    Check(Place),
 }
 
-fn log_file(disk: &dyn Disk, path: &Path, shows: bool) -> Result<()> {
-    let mut reader = FileReader::open(disk, path, MAX_RECORD)?;
-    let mut records = 0;
-    while let Some(record) = reader.next_record()? {
-        records += 1;
-        let (header, txn, digest) = txn::decode_record(record.payload).map_err(|error| {
-            let (file, offset) = (path.to_path_buf(), record.offset);
-            let advice = "the file is not as a server writes it".into();
-            StoreError::Corrupt {
-                file,
-                offset,
-                what: error.to_string(),
-                advice,
-            }
-        })?;
-        if shows {
-            let digest = digest.map_or_else(String::new, |d| {
-                format!(" digest {}", d.tree_digest.cast_unsigned())
-            });
-            println!(
-                "{:>10} {} time {} session 0x{:x} cxid {} {txn:?}{digest}",
-                record.offset, header.zxid, header.time, header.client_id, header.cxid
-            );
+#[derive(Args, Debug)]
+struct Place {
+    /// A file, or the directory that holds such files.
+    path: PathBuf,
+    /// One JSON object a line; data is base64, zxids and sessions are strings in hex.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `roo log`: files one by one; a directory also for records missing between them.
+pub(crate) fn logs(arguments: &LogArguments) -> Result<ExitCode> {
+    with_output(|out| match &arguments.action {
+        LogAction::Dump(place) => log::dump(&place.path, &mut report(place, out)),
+        LogAction::Check { place, snapshot } => {
+            log::check(&place.path, snapshot.as_deref(), &mut report(place, out))
         }
-    }
-    match reader.ending() {
-        Some(Ending::Torn(tail)) => println!(
-            "{}: {records} records, then {} bytes of one that was never finished",
-            path.display(),
-            tail.bytes
-        ),
-        _ => println!("{}: {records} records", path.display()),
-    }
-    Ok(())
+    })
 }
 
 /// `roo snapshot`.
-pub(crate) fn snapshots(arguments: &FileArguments) -> Result<ExitCode> {
-    let disk = OsDisk;
-    let (path, shows) = (arguments.action.path(), arguments.action.shows());
-    let dir = if path.is_dir() {
-        path
-    } else {
-        path.parent().unwrap_or(Path::new("."))
-    };
-    let dir = if dir.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        dir
-    };
-    let name = path.file_name();
-    let files: Vec<SnapshotFile> = list_snapshots(&disk, dir)?
-        .into_iter()
-        .filter(|file| path.is_dir() || file.path.file_name() == name)
-        .collect();
-    anyhow::ensure!(
-        !files.is_empty(),
-        "{}: no snapshot.ZXID here",
-        path.display()
-    );
-    let settings = LoadSettings {
+pub(crate) fn snapshots(arguments: &SnapshotArguments) -> Result<ExitCode> {
+    with_output(|out| match &arguments.action {
+        SnapshotAction::Dump(place) => snapshot::dump(&place.path, &mut report(place, out)),
+        SnapshotAction::Check(place) => snapshot::check(&place.path, &mut report(place, out)),
+    })
+}
+
+fn report<'o>(place: &Place, out: &'o mut dyn Write) -> Report<'o> {
+    Report {
+        out,
+        json: place.json,
+        sound: true,
+    }
+}
+
+fn with_output(work: impl FnOnce(&mut dyn Write) -> Result<bool>) -> Result<ExitCode> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    let done = work(&mut out).and_then(|sound| {
+        out.flush()?;
+        Ok(sound)
+    });
+    match done {
+        Ok(true) => Ok(ExitCode::SUCCESS),
+        Ok(false) => Ok(ExitCode::FAILURE),
+        // Whoever reads has seen enough: `| head`.
+        Err(error) if is_broken_pipe(&error) => Ok(ExitCode::SUCCESS),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// What is told, for people or for programs.
+struct Report<'o> {
+    out: &'o mut dyn Write,
+    json: bool,
+    sound: bool,
+}
+
+impl Report<'_> {
+    /// A line; only the form that is wanted is made.
+    fn line(&mut self, text: impl FnOnce() -> String, json: impl FnOnce() -> Value) -> Result<()> {
+        if self.json {
+            writeln!(self.out, "{}", json())?;
+        } else {
+            writeln!(self.out, "{}", text())?;
+        }
+        Ok(())
+    }
+
+    /// Something is not as it must be.
+    fn unsound(&mut self, path: &Path, what: &dyn std::fmt::Display) -> Result<()> {
+        self.sound = false;
+        let what = what.to_string();
+        self.line(
+            || format!("NOT SOUND: {what}"),
+            || serde_json::json!({ "file": path, "error": what }),
+        )
+    }
+}
+
+fn settings() -> LoadSettings {
+    LoadSettings {
         rules: Rules {
             extended_types: true,
             ..Rules::default()
@@ -144,53 +152,19 @@ pub(crate) fn snapshots(arguments: &FileArguments) -> Result<ExitCode> {
         hash_seed: 1,
         max_record: MAX_RECORD,
         trust_empty: false,
-    };
-    let mut sound = true;
-    for file in &files {
-        match load_snapshot(&disk, file, &settings) {
-            Ok((state, _)) => show(file, &state, shows),
-            Err(error) => {
-                eprintln!("roo: {error}");
-                sound = false;
-            }
-        }
     }
-    Ok(if sound {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
 }
 
-fn show(file: &SnapshotFile, state: &State, shows: bool) {
-    let tree = &state.tree;
-    if shows {
-        for (session, timeout_ms) in state.sessions() {
-            println!("session {session} timeout {timeout_ms}");
-        }
-        for id in std::iter::once(state.root()).chain(tree.descendant_ids(state.root())) {
-            let data = tree
-                .data(id)
-                .map_or_else(|| "null".into(), |d| format!("\"{}\"", d.escape_ascii()));
-            let acl: Vec<String> = tree
-                .acls
-                .list(tree.acl_id(id))
-                .iter()
-                .map(|acl| format!("{}:{}:{}", acl.id.scheme, acl.id.id, acl.perms))
-                .collect();
-            println!(
-                "{} {data} {} {:?}",
-                tree.path_of(id),
-                acl.join(","),
-                tree.persisted(id)
-            );
-        }
+/// The directory of a file, or the directory itself.
+fn directory(path: &Path) -> &Path {
+    if path.is_dir() {
+        return path;
     }
-    println!(
-        "{}: {} nodes, {} sessions, digest {}",
-        file.path.display(),
-        tree.node_count(),
-        state.sessions().len(),
-        state.digest()
-    );
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
 }
+
+#[cfg(test)]
+mod tests;

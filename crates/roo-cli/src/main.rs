@@ -23,9 +23,9 @@ enum Command {
     /// Runs a server. Without arguments: on 127.0.0.1:2181, with its data in ./data.
     Server(server::ServerArguments),
     /// Shows or checks transaction logs, ours and Apache's.
-    Log(files::FileArguments),
+    Log(files::LogArguments),
     /// Shows or checks snapshots, ours and Apache's.
-    Snapshot(files::FileArguments),
+    Snapshot(files::SnapshotArguments),
     /// Measures a server.
     Bench(bench::BenchArgs),
 }

@@ -15,7 +15,7 @@ use roo_store::disk::Disk;
 use roo_store::error::StoreError;
 use roo_store::file_name::SnapshotFile;
 use roo_store::recovery::{self, Replayed};
-use roo_store::snapshot_file::SnapshotReader;
+use roo_store::snapshot_file::{SnapshotReader, Trailer};
 
 use crate::stats::{ServerStats, in_ms};
 
@@ -77,15 +77,45 @@ impl Source for Stream<'_> {
     }
 }
 
-/// The state in a snapshot file, and the zxid up to which its digests cannot be compared.
+/// What a snapshot file holds.
+#[derive(Debug)]
+pub struct ReadSnapshot {
+    /// The state, with the zxid that the file's name gives it.
+    pub state: State,
+    /// What stands behind it.
+    pub trailer: Trailer,
+}
+
+impl ReadSnapshot {
+    /// Whether the digest in the file is that of its tree; `None` where there is none, or one of
+    /// another moment or algorithm. Apache's snapshots go on while transactions do.
+    #[must_use]
+    pub fn digest_matches(&self) -> Option<bool> {
+        let digest = self.trailer.digest?;
+        let exact = digest.zxid == self.state.last_zxid() && digest.zxid != Zxid::ZERO;
+        (exact && self.state.rules.digest && digest.version == DIGEST_VERSION)
+            .then(|| digest.digest == self.state.digest())
+    }
+
+    /// The zxid up to which digests of the log cannot be compared.
+    #[must_use]
+    pub fn comparable_after(&self) -> Zxid {
+        let name = self.state.last_zxid();
+        self.trailer
+            .digest
+            .map_or(name, |digest| name.max(digest.zxid))
+    }
+}
+
+/// Reads a snapshot file to its end.
 ///
 /// # Errors
 /// When the file is damaged.
-pub fn load_snapshot(
+pub fn read_snapshot(
     disk: &dyn Disk,
     file: &SnapshotFile,
     settings: &LoadSettings,
-) -> Result<(State, Zxid), StoreError> {
+) -> Result<ReadSnapshot, StoreError> {
     let mut reader = SnapshotReader::open(disk, file)?;
     let mut stream = Stream {
         reader: &mut reader,
@@ -102,20 +132,25 @@ pub fn load_snapshot(
     };
     let trailer = reader.finish()?;
     state.set_last_zxid(file.zxid);
-    let mut comparable_after = file.zxid;
-    if let Some(digest) = trailer.digest {
-        comparable_after = comparable_after.max(digest.zxid);
-        let exact = digest.zxid == file.zxid && digest.zxid != Zxid::ZERO;
-        if exact
-            && settings.rules.digest
-            && digest.version == DIGEST_VERSION
-            && digest.digest != state.digest()
-        {
-            let path = file.path.display();
-            tracing::warn!(%path, "the digest in the snapshot is not that of its tree");
-        }
+    Ok(ReadSnapshot { state, trailer })
+}
+
+/// The state in a snapshot file, and the zxid up to which its digests cannot be compared.
+///
+/// # Errors
+/// When the file is damaged.
+pub fn load_snapshot(
+    disk: &dyn Disk,
+    file: &SnapshotFile,
+    settings: &LoadSettings,
+) -> Result<(State, Zxid), StoreError> {
+    let read = read_snapshot(disk, file, settings)?;
+    if read.digest_matches() == Some(false) {
+        let path = file.path.display();
+        tracing::warn!(%path, "the digest in the snapshot is not that of its tree");
     }
-    Ok((state, comparable_after))
+    let comparable_after = read.comparable_after();
+    Ok((read.state, comparable_after))
 }
 
 /// Loads what a directory holds; a directory without anything gives the state of a new server.
