@@ -1,0 +1,1 @@
+//! How a server starts, or does not.
