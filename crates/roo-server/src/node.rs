@@ -20,7 +20,7 @@ use roo_replica::{Config as ReplicaConfig, Replica};
 use roo_state::access::Providers;
 use roo_state::prepare::PrepareRules;
 use roo_state::state::Rules;
-use roo_store::data_dir::{DataDir, read_my_id, take_initialize};
+use roo_store::data_dir::{DataDir, read_my_id};
 use roo_store::disk::{Disk, OsDisk};
 use roo_store::error::StoreError;
 use roo_store::log::writer::{LogOptions, LogWriter};
@@ -129,18 +129,17 @@ impl Node {
             .map(|address| listen(address, &config))
             .transpose()?;
         let address = listener.as_ref().map(|(_, address)| *address);
-        read_my_id(&disk, &config.data_dir)?;
         let dir = Arc::new(DataDir::open(
             disk.as_ref(),
             &config.data_dir,
             &config.data_log_dir,
             config.datadir_autocreate,
         )?);
+        read_my_id(&disk, &config.data_dir)?;
         let clock = Clock::new();
         let loaded = loading::load(&disk, &dir, &load_settings(&config, clock))?;
         let (snapshot_due, fresh) = (loaded.replayed.records > 0, is_fresh(&loaded));
-        let may_be_empty = take_initialize(disk.as_ref(), &config.data_dir)?;
-        if fresh && !may_be_empty && !config.db_autocreate {
+        if fresh && !config.db_autocreate && !dir.has_initialize(disk.as_ref())? {
             return Err(unexpectedly_empty(&dir).into());
         }
         let (polls, io) = io_parts(config.io_threads)?;
@@ -413,6 +412,7 @@ impl Starter {
         if fresh {
             snapshot_thread.write()?;
         }
+        self.dir.remove_initialize(self.disk.as_ref())?;
         if !self.config.force_sync {
             tracing::warn!("forceSync=no: acknowledged writes can be lost when the machine fails");
         }

@@ -4,12 +4,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::disk::{Disk, DiskLock, read_small};
+use crate::disk::{Disk, DiskLock, OpenMode, read_small};
 use crate::error::{IoContext, StoreError};
 use crate::file_name::{TEMPORARY_PREFIX, list_logs, list_snapshots};
 
 /// Name of the directory below `dataDir` and `dataLogDir`.
 pub const VERSION_DIR: &str = "version-2";
+/// Made by an operator to say that an empty directory is no mistake.
+const INITIALIZE_FILE: &str = "initialize";
 /// Held while a server runs; Apache ignores it.
 const LOCK_FILE: &str = "roo.lock";
 /// Longest text that a small file may hold.
@@ -58,6 +60,50 @@ impl DataDir {
         })
     }
 
+    // Compat: C-55 Apache's server looks in dataLogDir only, where its own script does not put it.
+    fn initialize_marks(&self) -> impl Iterator<Item = PathBuf> {
+        let logs = (self.logs != self.snapshots).then_some(&self.logs);
+        [Some(&self.snapshots), logs]
+            .into_iter()
+            .flatten()
+            .filter_map(|dir| Some(dir.parent()?.join(INITIALIZE_FILE)))
+    }
+
+    /// Whether there is a file `initialize` in `dataDir` or `dataLogDir`, by which an operator says
+    /// that an empty directory is no mistake.
+    ///
+    /// # Errors
+    /// When it cannot be looked for.
+    pub fn has_initialize(&self, disk: &dyn Disk) -> Result<bool, StoreError> {
+        for path in self.initialize_marks() {
+            match disk.open(&path, OpenMode::Read) {
+                Ok(_) => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).at("open", &path),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Removes the file `initialize`, which counts for one start. To be called when the database
+    /// is there: a start that stops before may be repeated.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_initialize(&self, disk: &dyn Disk) -> Result<(), StoreError> {
+        for path in self.initialize_marks() {
+            match disk.remove(&path) {
+                Ok(()) => {
+                    let parent = path.parent().unwrap_or(&path);
+                    disk.sync_dir(parent).at("sync", parent)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).at("remove", &path),
+            }
+        }
+        Ok(())
+    }
+
     /// Bytes of all files beside the snapshots, and beside the logs.
     ///
     /// # Errors
@@ -75,11 +121,32 @@ impl DataDir {
     }
 }
 
+/// What to do about a directory that is there and no use.
+const PLACE_ADVICE: &str = "give the server's user a directory that it may write, or correct \
+                            dataDir and dataLogDir";
+
+/// Whether the operator gave a wrong place, as opposed to a disk that fails. Java:
+/// `DatadirException`.
+fn is_about_the_place(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotADirectory
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
 fn prepare(disk: &dyn Disk, dir: &Path, create: bool) -> Result<(), StoreError> {
     match disk.list(dir) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
-            disk.create_dir_all(dir).at("create", dir)?;
+            disk.create_dir_all(dir).map_err(|error| {
+                StoreError::layout(
+                    dir,
+                    format!("the directory cannot be made: {error}"),
+                    PLACE_ADVICE,
+                )
+            })?;
             // What is synced in a directory is lost with the directory's own name.
             for parent in dir.ancestors().skip(1).take(2) {
                 if parent.as_os_str().is_empty() {
@@ -98,18 +165,29 @@ fn prepare(disk: &dyn Disk, dir: &Path, create: bool) -> Result<(), StoreError> 
             "the directory does not exist",
             "create it, or set zookeeper.datadir.autocreate=true",
         )),
+        Err(error) if is_about_the_place(&error) => Err(StoreError::layout(
+            dir,
+            format!("the directory cannot be used: {error}"),
+            PLACE_ADVICE,
+        )),
         Err(error) => Err(error).at("list", dir),
     }
 }
 
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<Box<dyn DiskLock>, StoreError> {
     let path = dir.join(LOCK_FILE);
-    disk.lock(&path)
-        .at("lock", &path)?
-        .ok_or_else(|| StoreError::Locked {
-            path,
-            advice: "stop that server first, or give this one a dataDir of its own".into(),
-        })
+    let locked = match disk.lock(&path) {
+        Err(error) if is_about_the_place(&error) => Err(StoreError::layout(
+            dir,
+            format!("the directory cannot be written: {error}"),
+            PLACE_ADVICE,
+        )),
+        locked => locked.at("lock", &path),
+    };
+    locked?.ok_or_else(|| StoreError::Locked {
+        path,
+        advice: "stop that server first, or give this one a dataDir of its own".into(),
+    })
 }
 
 fn refuse_mix_up(disk: &dyn Disk, snapshots: &Path, logs: &Path) -> Result<(), StoreError> {
@@ -139,23 +217,6 @@ fn remove_temporary(disk: &dyn Disk, dir: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-/// Whether there was a file `initialize` in `dataDir`, by which an operator says that an empty
-/// directory is no mistake. It counts for one start: it is gone afterwards.
-///
-/// # Errors
-/// When it cannot be removed.
-pub fn take_initialize(disk: &dyn Disk, data_dir: &Path) -> Result<bool, StoreError> {
-    let path = data_dir.join("initialize");
-    match disk.remove(&path) {
-        Ok(()) => {
-            disk.sync_dir(data_dir).at("sync", data_dir)?;
-            Ok(true)
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error).at("remove", &path),
-    }
 }
 
 /// The server's id in the file `myid` of `dataDir`; `None` without the file.

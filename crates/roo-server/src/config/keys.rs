@@ -371,7 +371,7 @@ pub const KEYS: &[Key] = &[
     on(
         "db.autocreate",
         "true",
-        "Begin a new database in an empty directory; false: only if there is a file initialize in dataDir.",
+        "Begin a new database in an empty directory; false: only if there is a file initialize in dataDir or dataLogDir.",
     ),
     on(
         "autopurge.snapRetainCount",
