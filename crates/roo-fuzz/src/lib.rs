@@ -22,6 +22,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("connect_request", wire::connect_request),
     ("first_bytes", wire::first_bytes),
     ("zoo_cfg", text::zoo_cfg),
+    ("dynamic_config", text::dynamic_config),
     ("acl_and_path", text::acl_and_path),
     ("log_record", files::log_record),
     ("log_file", files::log_file),

@@ -4,9 +4,11 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use roo_proto::acl::{Id, PERM_ALL, PERM_READ};
 use roo_proto::ensemble::Ensemble;
+use roo_proto::ensemble::reconfig::{Standing, plan};
+use roo_proto::ids::Zxid;
 use roo_proto::jute::decode_utf8;
 use roo_proto::path;
-use roo_proto::request::RequestAcl;
+use roo_proto::request::{Reconfig, RequestAcl};
 use roo_server::auth::{AuthSettings, address_id, authenticate};
 use roo_server::config::parse::{Outside, Settings};
 use roo_state::access::{Providers, permits, resolve, user_name};
@@ -67,5 +69,42 @@ pub fn acl_and_path(bytes: &[u8]) {
         let (parent, name) = path::split(&text).expect("a valid path has a slash");
         assert!(path::is_valid(parent) && !name.contains('/'));
         assert!(path::is_under(&text, parent), "{text:?} under {parent:?}");
+    }
+}
+
+/// The text of an ensemble, and behind each zero byte what a reconfiguration of it asks for:
+/// joining, leaving and new members. What was understood is written, and read again to the same.
+pub fn dynamic_config(bytes: &[u8]) {
+    let text = decode_utf8(bytes);
+    let mut parts = text.split('\0');
+    let Ok(committed) = Ensemble::parse(parts.next().unwrap_or_default()) else {
+        return;
+    };
+    assert_written_and_read(&committed);
+    let standing = Standing {
+        committed: &committed,
+        last_seen: &committed,
+        fewest_voters: 1,
+    };
+    let mut part = || parts.next().filter(|part| !part.is_empty()).map(Into::into);
+    let request = Reconfig {
+        joining_servers: part(),
+        leaving_servers: part(),
+        new_members: part(),
+        config_id: -1,
+    };
+    if let Ok(next) = plan(&request, &standing, Zxid(7)) {
+        assert_eq!(next.version, 7);
+        assert!(next.voters().next().is_some());
+        assert_written_and_read(&next);
+    }
+}
+
+fn assert_written_and_read(ensemble: &Ensemble) {
+    for text in [ensemble.to_text(), ensemble.next_file_text()] {
+        match Ensemble::parse(&text) {
+            Ok(again) => assert_eq!(&again, ensemble, "{text}"),
+            Err(error) => panic!("what was written cannot be read: {error:?}: {text}"),
+        }
     }
 }
