@@ -14,7 +14,7 @@ use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
 use roo_proto::op_code;
 use roo_proto::request;
-use roo_proto::txn;
+use roo_proto::txn::{self, TxnHeader};
 use roo_replica::effect::{CloseReason, Deliveries, Effect, OrderedRead};
 use roo_replica::event::{ConnId, Connect, Event, Ordered};
 use roo_replica::reaper::ReaperRules;
@@ -85,7 +85,7 @@ impl Deliveries for Clients {
         self.sessions.remove(&conn.0);
     }
 
-    fn applied(&mut self, _: Option<ConnId>, _: i32, _: Zxid, _: ErrorCode) {}
+    fn applied(&mut self, _: Option<ConnId>, _: i32, _: &TxnHeader, _: ErrorCode) {}
 
     fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64) {
         panic!("digest after {zxid}: prepared {expected}, applied {actual}");
