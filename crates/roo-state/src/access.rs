@@ -77,23 +77,61 @@ fn parse_network(text: &str) -> Option<(IpAddr, u32)> {
     let address = parse_address(address)?;
     let width = if address.is_ipv4() { 32 } else { 128 };
     let bits = match bits {
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= width)?,
+        // Signed as Java's numbers are: "+8" and "-0" are such.
+        Some(bits) => u32::try_from(bits.parse::<i32>().ok()?).ok()?,
         None => width,
     };
-    Some((address, bits))
+    (bits <= width).then_some((address, bits))
 }
 
-/// Four decimal parts (leading zeros are no octal mark, as in Java), or IPv6.
+/// Apache's own reading of addresses, which is another one than that of the standards. Java:
+/// `IPAuthenticationProvider.addr2Bytes`.
 fn parse_address(text: &str) -> Option<IpAddr> {
     if text.contains(':') {
-        return text.parse().ok();
+        parse_v6(text)
+    } else {
+        parse_v4(text)
     }
+}
+
+/// Four decimal parts; leading zeros are no octal mark.
+fn parse_v4(text: &str) -> Option<IpAddr> {
     let mut octets = [0u8; 4];
     let mut parts = text.split('.');
     for octet in &mut octets {
-        *octet = parts.next()?.parse().ok()?;
+        *octet = u8::try_from(parts.next()?.parse::<i32>().ok()?).ok()?;
     }
     parts.next().is_none().then(|| IpAddr::from(octets))
+}
+
+/// Up to eight hexadecimal parts of at most four characters, a sign among them, and no decimal
+/// ones; at least one must be missing where "::" stands.
+fn parse_v6(text: &str) -> Option<IpAddr> {
+    fn segments(text: &str) -> impl Iterator<Item = &str> + Clone {
+        text.split(':').filter(move |_| !text.is_empty())
+    }
+    let mut halves = text.split("::");
+    let (head, tail) = (segments(halves.next()?), halves.next().map(segments));
+    if halves.next().is_some() {
+        return None;
+    }
+    let given = head.clone().count() + tail.clone().map_or(0, Iterator::count);
+    if (tail.is_some() && given >= 8) || (tail.is_none() && given != 8) {
+        return None;
+    }
+    let mut address = [0u16; 8];
+    let (from, to) = address.split_at_mut_checked(head.clone().count())?;
+    let skipped = 8 - given;
+    let places = from.iter_mut().chain(to.iter_mut().skip(skipped));
+    for (place, segment) in places.zip(head.chain(tail.into_iter().flatten())) {
+        if segment.encode_utf16().count() > 4 {
+            return None;
+        }
+        let value = i32::from_str_radix(segment, 16).ok()?;
+        // Only the lower half of a negative number counts.
+        *place = u16::try_from(value & 0xFFFF).ok()?;
+    }
+    Some(IpAddr::from(address))
 }
 
 fn address_matches(address: &str, network: &str) -> bool {
@@ -262,6 +300,42 @@ mod tests {
         ] {
             assert!(parse_network(id).is_none(), "{id}");
         }
+    }
+
+    #[test]
+    fn addresses_are_read_as_apache_reads_them_not_as_the_standards_say() {
+        for id in [
+            "127.0.0.1/+8",
+            "127.0.0.1/-0",
+            "127.0.0.+1",
+            "127.0.0.-0",
+            "127.000.0.0001",
+            "fe80::-1",
+            "fe80::+1",
+            "::",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7:8",
+        ] {
+            assert!(parse_network(id).is_some(), "{id}");
+        }
+        for id in [
+            "127.0.0.256",
+            "127.0.0.1.",
+            "::ffff:127.0.0.1",
+            "::00001",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            "1::2:3:4:5:6:7:8",
+            "1::2::3",
+            ":::",
+            "fe80::1%lo",
+            "::g",
+        ] {
+            assert!(parse_network(id).is_none(), "{id}");
+        }
+        assert_eq!(parse_address("fe80::-1"), "fe80::ffff".parse().ok());
+        assert_eq!(parse_address("1::7:8"), "1::7:8".parse().ok());
     }
 
     #[test]
