@@ -78,7 +78,43 @@ impl fmt::Debug for AuthSettings {
 /// The identity that every connection has from the start.
 #[must_use]
 pub fn address_id(address: IpAddr) -> Id {
-    Id::new("ip", &address.to_canonical().to_string())
+    let text = match address.to_canonical() {
+        IpAddr::V4(address) => address.to_string(),
+        // Java leaves no zeros out.
+        IpAddr::V6(address) => address
+            .segments()
+            .map(|segment| format!("{segment:x}"))
+            .join(":"),
+    };
+    Id::new("ip", &text)
+}
+
+/// Adds an identity at the place where a Java server lists it: the identities of a connection are
+/// in a hash table there, and clients see its order in lists made for the scheme `auth` and in
+/// whoAmI.
+pub fn add_id(ids: &mut Vec<Id>, id: Id) {
+    if ids.contains(&id) {
+        return;
+    }
+    ids.push(id);
+    // The table has 16 places and is doubled whenever it is three quarters full.
+    let mut places = 16;
+    while ids.len() >= places / 4 * 3 {
+        places *= 2;
+    }
+    ids.sort_by_key(|id| place(id, places));
+}
+
+/// Java: `Id.hashCode` and the spreading of `ConcurrentHashMap`.
+fn place(id: &Id, places: usize) -> usize {
+    let text = |text: &str| {
+        let next = |hash: u32, unit: u16| hash.wrapping_mul(31).wrapping_add(u32::from(unit));
+        text.encode_utf16().fold(0u32, next)
+    };
+    let hash = [&id.scheme, &id.id].iter().fold(17u32, |hash, field| {
+        hash.wrapping_mul(37).wrapping_add(text(field))
+    });
+    (hash ^ (hash >> 16)) as usize & (places - 1)
 }
 
 /// The ids that an auth packet proves; `None` fails it.
@@ -124,6 +160,32 @@ mod tests {
     fn digests_are_apaches() {
         let id = digest_id("super:test", DigestAlgorithm::Sha1);
         assert_eq!(id, "super:D/InIHSb7yEEbrWz8b9l71RjZJU=");
+    }
+
+    #[test]
+    fn identities_are_listed_in_the_order_of_javas_table() {
+        // As whoAmI of a genuine server shows them; those of one place in the order they came.
+        let listed = |passwords: &[&str]| {
+            let mut ids = vec![address_id(HERE)];
+            for password in passwords {
+                let id = digest_id(password, DigestAlgorithm::Sha1);
+                add_id(&mut ids, Id::new("digest", &id));
+            }
+            let user = |id: &Id| id.id.split(':').next().unwrap_or_default().to_owned();
+            ids.iter().map(user).collect::<Vec<_>>()
+        };
+        let forwards = listed(&["u:p", "v:q", "w:", ":", "w:"]);
+        assert_eq!(forwards, ["w", "127.0.0.1", "u", "v", ""]);
+        let backwards = listed(&[":", "w:", "v:q", "u:p"]);
+        assert_eq!(backwards, ["w", "127.0.0.1", "", "v", "u"]);
+    }
+
+    #[test]
+    fn addresses_are_written_as_java_does() {
+        let text = |address: &str| address_id(address.parse().unwrap()).id;
+        assert_eq!(text("::1"), "0:0:0:0:0:0:0:1");
+        assert_eq!(text("fe80::a0B"), "fe80:0:0:0:0:0:0:a0b");
+        assert_eq!(text("::ffff:1.2.3.4"), "1.2.3.4");
     }
 
     #[test]

@@ -400,9 +400,7 @@ impl Round<'_> {
             Some(ids) => {
                 let mut all: Vec<Id> = conn.ids.to_vec();
                 for id in ids {
-                    if !all.contains(&id) {
-                        all.push(id);
-                    }
+                    auth::add_id(&mut all, id);
                 }
                 conn.ids = all.into();
                 if let Some(peer) = self.io.peers.get_mut(slot as usize) {
