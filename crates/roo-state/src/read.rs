@@ -129,24 +129,24 @@ impl Serving<'_> {
                     1 => Modes::RECURSIVE,
                     _ => return Err(ErrorCode::MARSHALLING_ERROR.into()),
                 };
-                self.watches.add(
-                    self.reader.watcher,
-                    path.as_deref().unwrap_or_default(),
-                    modes,
-                );
+                self.watches.add(self.reader.watcher, watched(path), modes);
                 jute::put_i32(out, 0);
             }
             Request::CheckWatches { path, kind } => {
                 let modes = Modes::of_watcher_type(*kind).ok_or(ErrorCode::MARSHALLING_ERROR)?;
-                let path = path.as_deref().ok_or(ErrorCode::NO_WATCHER)?;
-                if !self.watches.contains(self.reader.watcher, path, modes) {
+                if !self
+                    .watches
+                    .contains(self.reader.watcher, watched(path), modes)
+                {
                     return Err(ErrorCode::NO_WATCHER.into());
                 }
             }
             Request::RemoveWatches { path, kind } => {
                 let modes = Modes::of_watcher_type(*kind).ok_or(ErrorCode::MARSHALLING_ERROR)?;
-                let path = path.as_deref().ok_or(ErrorCode::NO_WATCHER)?;
-                if !self.watches.remove(self.reader.watcher, path, modes) {
+                if !self
+                    .watches
+                    .remove(self.reader.watcher, watched(path), modes)
+                {
                     return Err(ErrorCode::NO_WATCHER.into());
                 }
             }
@@ -272,6 +272,12 @@ impl Serving<'_> {
     }
 }
 
+/// The path that is watched. Java keeps watches at a path that is null beside all others and shows
+/// them under this name, which no node can have.
+fn watched<'a>(path: &'a NullableStr<'_>) -> &'a str {
+    path.as_deref().unwrap_or("null")
+}
+
 fn masked(entry: &Acl) -> Acl {
     let mut entry = entry.clone();
     if entry.id.scheme == "digest"
@@ -329,7 +335,7 @@ mod tests {
     use crate::state::Rules;
 
     #[test]
-    fn no_watch_is_found_at_a_path_that_is_null() {
+    fn a_path_that_is_null_is_watched_apart_from_the_empty_one() {
         let state = State::new(Rules::default(), 1);
         let mut watches = WatchTable::new();
         let reader = Reader {
@@ -340,40 +346,18 @@ mod tests {
         let mut ask = |request: Request<'_>| {
             serve(&state, &mut watches, reader, 1, &request, &mut Vec::new())
         };
-        assert_eq!(
-            ask(Request::AddWatch {
-                path: Some("".into()),
-                mode: 0
-            }),
-            ErrorCode::OK
-        );
-        assert_eq!(
-            ask(Request::AddWatch {
-                path: None,
-                mode: 0
-            }),
-            ErrorCode::OK
-        );
-        assert_eq!(
-            ask(Request::CheckWatches {
-                path: None,
-                kind: 3
-            }),
-            ErrorCode::NO_WATCHER
-        );
-        assert_eq!(
-            ask(Request::RemoveWatches {
-                path: None,
-                kind: 3
-            }),
-            ErrorCode::NO_WATCHER
-        );
-        assert_eq!(
-            ask(Request::CheckWatches {
-                path: Some("".into()),
-                kind: 3
-            }),
-            ErrorCode::OK
-        );
+        let null = || None;
+        let empty = || Some("".into());
+        let add = |path| Request::AddWatch { path, mode: 0 };
+        let check = |path| Request::CheckWatches { path, kind: 3 };
+        let remove = |path| Request::RemoveWatches { path, kind: 3 };
+        assert_eq!(ask(check(null())), ErrorCode::NO_WATCHER);
+        assert_eq!(ask(add(null())), ErrorCode::OK);
+        assert_eq!(ask(check(null())), ErrorCode::OK);
+        assert_eq!(ask(check(empty())), ErrorCode::NO_WATCHER);
+        assert_eq!(ask(add(empty())), ErrorCode::OK);
+        assert_eq!(ask(remove(null())), ErrorCode::OK);
+        assert_eq!(ask(remove(null())), ErrorCode::NO_WATCHER);
+        assert_eq!(ask(check(empty())), ErrorCode::OK);
     }
 }
