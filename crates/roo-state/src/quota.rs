@@ -27,19 +27,41 @@ pub struct Quotas {
 
 impl Quotas {
     /// The longest path with a quota at or above `path`. A quota of the root does not count.
-    fn prefix_of<'p>(&self, path: &'p str) -> Option<&'p str> {
+    fn prefix_of(&self, path: &str) -> Option<&str> {
         if self.prefixes.is_empty() {
             return None;
         }
+        if path.contains("/ ") {
+            self.longest(&in_trie(path)?)
+        } else {
+            self.longest(path)
+        }
+    }
+
+    fn longest(&self, path: &str) -> Option<&str> {
         let mut at = path;
         while at != "/" {
-            if self.prefixes.contains(at) {
-                return Some(at);
+            if let Some(prefix) = self.prefixes.get(at) {
+                return Some(prefix);
             }
             at = path::split(at)?.0;
         }
         None
     }
+}
+
+/// The path under which Apache knows the quota of `subject`: without the components that are
+/// blank, and with a slash in front whether it had one or not. `None` for the root. Java:
+/// `PathTrie.split`.
+fn in_trie(subject: &str) -> Option<String> {
+    let mut known = String::with_capacity(subject.len() + 1);
+    for component in subject.split('/') {
+        if component.chars().any(|letter| letter > ' ') {
+            known.push('/');
+            known.push_str(component);
+        }
+    }
+    (!known.is_empty()).then_some(known)
 }
 
 /// The text of a limits or stats node.
@@ -54,27 +76,31 @@ const COUNT_HARD: &str = "countHardLimit";
 const BYTES_HARD: &str = "byteHardLimit";
 
 impl Track {
-    /// Reads the text; `None` when it is malformed. Java splits at runs of the same separator,
-    /// so that ",;" has an empty pair inside, and drops empty pairs at the end.
+    /// Reads the text; `None` when it is malformed. Pairs stand between runs of separators, of
+    /// which those at the end do not count; what is no UTF-8 may stand in a key. An empty value
+    /// before a second "=" is -1. Java: `StatsTrack`.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let text = core::str::from_utf8(text).ok()?;
+        let text = String::from_utf8_lossy(text);
         let mut track = Self::default();
-        let mut rest = text.trim_end_matches([',', ';']);
+        let separators = [',', ';'];
+        let mut rest = text.trim_end_matches(separators);
         if rest.is_empty() {
-            return text.is_empty().then_some(track);
+            // Separators alone leave no pair at all.
+            return Some(track);
         }
         loop {
-            let end = rest.find([',', ';']).unwrap_or(rest.len());
-            let (pair, tail) = rest.split_at_checked(end)?;
-            let mut parts = pair.split('=');
-            let key = parts.next()?;
-            let value = parts.next().filter(|value| !value.is_empty())?;
+            let (pair, tail) =
+                rest.split_at_checked(rest.find(separators).unwrap_or(rest.len()))?;
+            // As Java's `split` does, "=" at the end is dropped with the empty parts behind it.
+            let mut parts = pair.trim_end_matches('=').split('=');
+            let (key, value) = (parts.next()?, parts.next()?);
+            let value = if value.is_empty() { "-1" } else { value };
             track.values.insert(key.into(), value.parse().ok()?);
-            let Some(separator) = tail.chars().next() else {
+            if tail.is_empty() {
                 return Some(track);
-            };
-            rest = tail.trim_start_matches(separator);
+            }
+            rest = tail.trim_start_matches(separators);
         }
     }
 
@@ -177,6 +203,12 @@ pub fn check(state: &State, path: &str, op: QuotaOp) -> Result<(), ErrorCode> {
     // Limits that cannot be read refuse, also where nothing is counted.
     let limits = state.tree.data(limits).and_then(Track::parse);
     let limits = limits.ok_or(ErrorCode::MARSHALLING_ERROR)?;
+    let limited = |more: i64, soft: i64, hard: i64| more != 0 && (soft > -1 || hard > -1);
+    if !limited(more_nodes, limits.count(), limits.count_hard_limit())
+        && !limited(more_bytes, limits.bytes(), limits.bytes_hard_limit())
+    {
+        return Ok(());
+    }
     let Some(stats) = state.tree.find(&stats_path(prefix)) else {
         return Ok(());
     };
@@ -199,15 +231,17 @@ impl State {
             return;
         }
         if let Some(prefix) = subject(path, path::QUOTA_LIMITS) {
-            self.quotas.prefixes.insert(prefix.into());
+            // Compat: C-60 limits of the root have no effect; they end a Java server.
+            self.quotas.prefixes.extend(in_trie(prefix));
         } else if let Some(prefix) = subject(path, path::QUOTA_STATS) {
             self.recount(prefix);
         }
     }
 
     pub(crate) fn on_deleted_for_quota(&mut self, path: &str) {
-        if let Some(prefix) = subject(path, path::QUOTA_LIMITS) {
-            self.quotas.prefixes.remove(prefix);
+        let prefix = subject(path, path::QUOTA_LIMITS).and_then(in_trie);
+        if let Some(prefix) = prefix {
+            self.quotas.prefixes.remove(&prefix);
         }
     }
 
@@ -241,7 +275,7 @@ impl State {
             return;
         };
         let mut track = Track::zero();
-        if let Some(top) = self.tree.find(prefix).filter(|_| !prefix.is_empty()) {
+        if let Some(top) = self.tree.find(prefix) {
             let (mut count, mut bytes) = (0, 0);
             for id in core::iter::once(top).chain(self.tree.descendant_ids(top)) {
                 count += 1;
@@ -268,7 +302,7 @@ impl State {
         for path in &limits {
             if let Some(prefix) = subject(path, path::QUOTA_LIMITS) {
                 self.recount(prefix);
-                self.quotas.prefixes.insert(prefix.into());
+                self.quotas.prefixes.extend(in_trie(prefix));
             }
         }
     }

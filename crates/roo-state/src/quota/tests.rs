@@ -21,13 +21,23 @@ fn texts_are_read_as_java_reads_them() {
     assert_eq!(values, (1, 2, 3, -1));
     assert_eq!(Track::parse(b""), Some(Track::default()));
     assert!(Track::parse(b"bytes=7,other=3,,").is_some());
+    let values = |text: &[u8]| {
+        let track = Track::parse(text).unwrap();
+        (track.count(), track.bytes())
+    };
+    assert_eq!(values(b",;,"), (-1, -1));
+    assert_eq!(values(b"count=1,;bytes=2"), (1, 2));
+    assert_eq!(values(b"count==1;;,bytes=+2=3"), (-1, 2));
+    assert_eq!(values(b"\xFF=9,=7,count=1,count=5"), (5, -1));
     for bad in [
         "count=",
+        "count==",
+        "=",
         "hello",
         ",count=1",
         "count= 1",
         "count=x",
-        "count=1,;bytes=2",
+        "count=9223372036854775808",
     ] {
         assert_eq!(Track::parse(bad.as_bytes()), None, "{bad}");
     }
@@ -210,4 +220,48 @@ fn counts_that_cannot_be_read_begin_again_at_zero() {
     scene.set("/zookeeper/quota/p/zookeeper_stats", Some("hello"));
     scene.create("/p/a", "12");
     assert_eq!(scene.stats(), "count=1,bytes=2");
+}
+
+#[test]
+fn counts_that_cannot_be_read_refuse_only_where_a_limit_asks_for_them() {
+    let mut scene = Scene::new();
+    scene.create("/p", "");
+    scene.limit("countHardLimit=5");
+    scene.set("/zookeeper/quota/p/zookeeper_stats", Some("hello"));
+    assert_eq!(scene.may_set("/p", 0, 9), Ok(()));
+    assert_eq!(
+        scene.may_create("/p/a", 0),
+        Err(ErrorCode::MARSHALLING_ERROR)
+    );
+}
+
+#[test]
+fn a_quota_is_known_by_the_components_that_are_not_blank() {
+    assert_eq!(in_trie("/a/ /b").as_deref(), Some("/a/b"));
+    assert_eq!(in_trie("X").as_deref(), Some("/X"));
+    assert_eq!(in_trie("/ "), None);
+    let mut scene = Scene::new();
+    scene.create("/p", "");
+    scene.limit("countHardLimit=2");
+    scene.create("/p/ ", "");
+    assert_eq!(scene.stats(), "count=2,bytes=0");
+    assert_eq!(
+        scene.may_create("/p/ /a", 0),
+        Err(ErrorCode::QUOTA_EXCEEDED)
+    );
+    assert_eq!(scene.may_create("/ /p", 0), Err(ErrorCode::QUOTA_EXCEEDED));
+}
+
+#[test]
+fn counts_of_the_root_are_those_of_the_whole_tree_when_they_are_created() {
+    let mut scene = Scene::new();
+    scene.create("/p", "1234");
+    let path = "/zookeeper/quota/zookeeper_stats";
+    scene.create(path, "abc");
+    let node = scene.0.tree.find(path).unwrap();
+    // The root, three nodes of the system, /p and the counts themselves.
+    assert_eq!(scene.0.tree.data(node), Some(&b"count=6,bytes=7"[..]));
+    scene.create("/q", "");
+    let node = scene.0.tree.find(path).unwrap();
+    assert_eq!(scene.0.tree.data(node), Some(&b"count=6,bytes=7"[..]));
 }
