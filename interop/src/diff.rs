@@ -1,59 +1,117 @@
 //! The differential test: the same random requests to a genuine server and to ours, every reply,
 //! error, Stat and watch event compared.
 //!
-//! [`generate`] makes the requests, [`render`] turns replies into text in which everything that
-//! may differ (times, session ids, orders that are not specified) is the same on both sides.
+//! [`generate`] makes the requests, [`pair`] sends them to both sides, [`render`] turns replies
+//! into text in which everything that may differ is the same on both sides, [`shrink`] finds the
+//! least that shows a difference. What is left out stands in [`exclusions`], and only there.
 
+pub mod collections;
+pub mod exclusions;
 pub mod generate;
+pub mod pair;
+pub mod quotas;
+pub mod random;
 pub mod render;
+pub mod shrink;
+pub mod steps;
 
-use std::collections::{HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 
+use crate::apache;
 use crate::servers::{Kind, Server, root};
-use crate::wire::{Client, Hello, In};
-use generate::{Generator, Step};
-use render::Names;
+use generate::Generator;
+use pair::{CLIENTS, Compared, Pair, Side};
+use render::Zxids;
+use shrink::Verdict;
+use steps::Step;
 
 /// Arguments of `interop diff`.
 #[derive(Args, Debug)]
 pub struct DiffArgs {
-    /// Requests in all, spread over the configurations.
+    /// Operations to compare in all, spread over the configurations
     #[arg(long, default_value_t = 10_000)]
     ops: u64,
-    /// Of the random numbers; a new one each time when absent.
+    /// Go on for so many minutes instead
+    #[arg(long, conflicts_with = "ops")]
+    minutes: Option<u64>,
+    /// Of the random numbers; a new one each time when absent
     #[arg(long)]
     seed: Option<u64>,
-    /// Compare the genuine server with itself: proves the test.
+    /// Steps before the servers begin anew
+    #[arg(long, default_value_t = 2500)]
+    round: u64,
+    /// Compare the genuine server with itself: proves the test
     #[arg(long)]
     self_test: bool,
-    /// Steps before a difference that are shown.
-    #[arg(long, default_value_t = 12)]
-    history: usize,
-    /// Only this configuration.
+    /// Go on behind a difference
+    #[arg(long)]
+    keep_going: bool,
+    /// How long to look for the least that shows a difference
+    #[arg(long, default_value_t = 5)]
+    shrink_minutes: u64,
+    /// Only this configuration
     #[arg(long)]
     only: Option<String>,
+    /// The genuine side is an ensemble of so many servers; each client has one of them
+    #[arg(long, default_value_t = 1)]
+    ensemble: u16,
+    /// Running servers for the left side, instead of genuine ones started for it
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS,...")]
+    left: Vec<SocketAddr>,
+    /// Running servers for the right side, instead of RooKeeper started for it
+    #[arg(long, value_delimiter = ',', value_name = "ADDRESS,...")]
+    right: Vec<SocketAddr>,
 }
 
-/// Name and lines of zoo.cfg.
-const CONFIGURATIONS: &[(&str, &[&str])] = &[
-    ("default", &[]),
-    ("extended", &["extendedTypesEnabled=true"]),
-    ("quota", &["enforceQuota=true", "extendedTypesEnabled=true"]),
-    ("skip-acl", &["skipACL=yes"]),
-    (
-        "super",
-        &["DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU="],
-    ),
-];
+impl DiffArgs {
+    /// Whether one of the sides was started by somebody else.
+    fn given(&self) -> bool {
+        !self.left.is_empty() || !self.right.is_empty()
+    }
+}
 
-/// Requests before the servers begin anew: differences stay short.
-const ROUND: u64 = 2500;
-/// Sessions at once.
-const CLIENTS: usize = 3;
+/// A name and lines of zoo.cfg.
+#[derive(Debug)]
+struct Configuration {
+    name: &'static str,
+    lines: &'static [&'static str],
+    /// Containers are collected, at moments of each server's own.
+    collects: bool,
+}
+
+const fn configuration(name: &'static str, lines: &'static [&'static str]) -> Configuration {
+    Configuration {
+        name,
+        lines,
+        collects: false,
+    }
+}
+
+const SUPER: &str = "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
+
+const CONFIGURATIONS: &[Configuration] = &[
+    configuration("default", &[]),
+    configuration("extended", &["extendedTypesEnabled=true"]),
+    configuration("quota", &["enforceQuota=true", "extendedTypesEnabled=true"]),
+    configuration("skip-acl", &["skipACL=yes", "reconfigEnabled=true"]),
+    configuration("super", &[SUPER, "reconfigEnabled=true"]),
+    configuration("expiry", &["tickTime=500", "maxSessionTimeout=60000"]),
+    Configuration {
+        name: "reaper",
+        lines: &[
+            "extendedTypesEnabled=true",
+            "znode.container.checkIntervalMs=150",
+        ],
+        collects: true,
+    },
+];
 
 /// Runs the test.
 ///
@@ -62,297 +120,260 @@ const CLIENTS: usize = 3;
 pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     let seed = args
         .seed
-        .unwrap_or_else(|| u64::from(std::process::id()) * 2_654_435_761);
-    let other = if args.self_test {
-        Kind::Apache
-    } else {
-        Kind::Roo
-    };
+        .unwrap_or_else(|| RandomState::new().hash_one(std::process::id()) >> 24);
+    println!("seed {seed}");
     let chosen: Vec<_> = CONFIGURATIONS
         .iter()
-        .filter(|(name, _)| args.only.as_ref().is_none_or(|only| only == name))
+        .filter(|known| args.only.as_ref().is_none_or(|only| only == known.name))
         .collect();
-    let mut done = 0;
+    ensure!(
+        !chosen.is_empty(),
+        "no configuration of the name {:?}",
+        args.only
+    );
+    let given = args.given();
+    let began = Instant::now();
+    let goes_on = |compared: u64| match args.minutes {
+        Some(minutes) => began.elapsed() < Duration::from_secs(60 * minutes),
+        None => compared < args.ops,
+    };
+    let mut totals = Totals::default();
     let mut round = 0;
-    let mut failed = 0;
-    while done < args.ops && failed == 0 {
-        let (name, lines) = chosen[round % chosen.len()];
-        let round_seed = seed.wrapping_add(round as u64);
-        let ops = ROUND.min(args.ops - done);
-        let mut pair = Pair::start(name, lines, other, args.history)?;
-        let mut generator = Generator::new(round_seed, name);
-        if let Some(difference) = pair.run(&mut generator, ops)? {
-            println!("configuration {name}, seed {round_seed}:\n{difference}");
-            println!("again: interop diff --seed {round_seed} --only {name} --ops {ops}");
-            failed += 1;
-        } else {
-            println!("{name}: {ops} operations, seed {round_seed}: no difference");
-        }
-        done += ops;
+    while goes_on(totals.compared.requests) && (totals.differences == 0 || args.keep_going) {
+        let test = Round {
+            args,
+            configuration: chosen[round % chosen.len()],
+            seed: seed.wrapping_add(round as u64),
+            steps: args.round,
+        };
+        test.run(&mut totals)?;
         round += 1;
+        if given {
+            // Servers of somebody else begin only once.
+            break;
+        }
     }
-    println!("{} passed, {failed} failed", done - u64::from(failed > 0));
-    Ok(if failed == 0 {
+    let Compared {
+        requests,
+        handshakes,
+        trees,
+    } = totals.compared;
+    println!(
+        "compared: {requests} operations, {handshakes} handshakes, {trees} trees, in {round} rounds"
+    );
+    let differences = totals.differences;
+    println!(
+        "{} passed, {differences} failed",
+        round as u64 - differences
+    );
+    Ok(if differences == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Two servers and the clients' two halves.
-struct Pair {
-    servers: [Server; 2],
-    clients: Vec<[Client; 2]>,
-    names: [Names; 2],
-    xid: i32,
-    recent: VecDeque<String>,
-    /// Steps that a difference shows.
-    history: usize,
-    /// zxids that ended a session.
-    closings: HashSet<i64>,
+#[derive(Debug, Default)]
+struct Totals {
+    differences: u64,
+    compared: Compared,
 }
 
-impl Pair {
-    fn start(name: &str, lines: &[&str], other: Kind, history: usize) -> Result<Self> {
-        let base = root().join("target/interop/diff");
-        let mut servers = Vec::new();
-        for (side, kind) in [Kind::Apache, other].into_iter().enumerate() {
-            let dir = base.join(format!("{name}-{side}"));
-            let _ = std::fs::remove_dir_all(&dir);
-            let _ = std::fs::remove_file(dir.with_extension("log"));
-            // Collected containers would take zxids at moments of their own.
-            let mut lines = lines.to_vec();
-            lines.push("znode.container.checkIntervalMs=3600000");
-            servers.push(Server::start(kind, &dir, &lines)?);
-        }
-        let [a, b] = <[Server; 2]>::try_from(servers)
-            .ok()
-            .context("two servers")?;
-        let mut pair = Self {
-            servers: [a, b],
-            clients: Vec::new(),
-            names: [Names::default(), Names::default()],
-            xid: 0,
-            recent: VecDeque::new(),
-            history,
-            closings: HashSet::new(),
+/// One sequence against fresh servers.
+struct Round<'a> {
+    args: &'a DiffArgs,
+    configuration: &'a Configuration,
+    seed: u64,
+    steps: u64,
+}
+
+impl Round<'_> {
+    fn run(&self, totals: &mut Totals) -> Result<()> {
+        let Configuration { name, .. } = self.configuration;
+        let mut generator = Generator::new(self.seed, name);
+        // In an ensemble zxids have an epoch that the other side does not know.
+        let learns = self.args.ensemble == 1 && !self.args.given();
+        let mut pair = self.start()?;
+        let mut done = Vec::new();
+        let mut difference = None;
+        let missing = self.args.ops.saturating_sub(totals.compared.requests);
+        let remaining = match self.args.minutes {
+            Some(_) => self.steps,
+            None => self.steps.min(missing),
         };
-        for _ in 0..CLIENTS {
-            let client = pair.open(&Hello::default(), &Hello::default())?;
-            pair.clients.push(client);
-        }
-        Ok(pair)
-    }
-
-    fn open(&mut self, left: &Hello, right: &Hello) -> Result<[Client; 2]> {
-        let clients = [
-            Client::connect(self.servers[0].address, left)?,
-            Client::connect(self.servers[1].address, right)?,
-        ];
-        for (names, client) in self.names.iter_mut().zip(&clients) {
-            names.learn(client.session);
-        }
-        Ok(clients)
-    }
-
-    /// Runs until the first difference, which it describes.
-    fn run(&mut self, generator: &mut Generator, ops: u64) -> Result<Option<String>> {
-        for number in 0..ops {
+        while difference.is_none() && (done.len() as u64) < remaining {
             let step = generator.next_step(CLIENTS);
-            let text = format!("{number}: {step}");
-            if self.recent.len() == self.history {
-                self.recent.pop_front();
-            }
-            self.recent.push_back(text);
-            let answers = self.step(&step, generator);
-            let (left, right) = match answers {
-                Ok(answers) => answers,
-                Err(error) => {
-                    return Ok(Some(format!("{error:#}\n{}", self.history())));
+            difference = pair.step(&step, &mut |op, frame| {
+                if learns {
+                    generator.learn(op, frame);
                 }
-            };
-            let (left, right) = (self.settle(left), self.settle(right));
-            if left != right {
-                return Ok(Some(format!(
-                    "{}\nApache:\n  {}\nother:\n  {}",
-                    self.history(),
-                    left.join("\n  "),
-                    right.join("\n  ")
-                )));
+            });
+            done.push(step);
+        }
+        let compared = pair.compared();
+        drop(pair);
+        totals.compared.requests += compared.requests;
+        totals.compared.handshakes += compared.handshakes;
+        totals.compared.trees += compared.trees;
+        match difference {
+            None => println!(
+                "{name}: seed {}: no difference in {} operations, {} handshakes, {} trees",
+                self.seed, compared.requests, compared.handshakes, compared.trees
+            ),
+            Some(difference) => {
+                totals.differences += 1;
+                self.explain(done, &difference);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints a difference and the least that shows it.
+    fn explain(&self, done: Vec<Step>, difference: &str) {
+        const SHOWN: usize = 12;
+        let name = self.configuration.name;
+        println!("{name}: seed {}: DIFFERENCE\n{difference}", self.seed);
+        println!(
+            "again: interop diff --seed {} --only {name} --ops {} --round {}",
+            self.seed, self.steps, self.steps
+        );
+        for (at, step) in done
+            .iter()
+            .enumerate()
+            .skip(done.len().saturating_sub(SHOWN))
+        {
+            println!("  {at}: {step}");
+        }
+        if self.args.given() {
+            // Servers of somebody else begin only once.
+            return;
+        }
+        let began = Instant::now();
+        let limit = Duration::from_secs(60 * self.args.shrink_minutes);
+        let mut seen = None;
+        let mut tries = 0;
+        let mut judge = |steps: &[Step]| {
+            if began.elapsed() > limit {
+                return Verdict::Stop;
+            }
+            tries += 1;
+            match self.replay(steps) {
+                Ok(Some((at, text))) => {
+                    seen = Some(text);
+                    Verdict::Fails(at)
+                }
+                Ok(None) => Verdict::Holds,
+                Err(error) => {
+                    eprintln!("interop: replay: {error:#}");
+                    Verdict::Stop
+                }
+            }
+        };
+        if !matches!(judge(&done), Verdict::Fails(_)) {
+            println!("the same steps show no difference when they are replayed: it is a race");
+            return;
+        }
+        let least = shrink::shrink(done, &Step::simpler, &mut judge);
+        println!("least sequence, after {tries} replays:");
+        for (at, step) in least.iter().enumerate() {
+            println!("  {at}: {step}");
+        }
+        println!("{}", seen.unwrap_or_default());
+    }
+
+    /// How many steps it takes fresh servers to differ, and how they do.
+    fn replay(&self, steps: &[Step]) -> Result<Option<(usize, String)>> {
+        let mut pair = self.start()?;
+        for (at, step) in steps.iter().enumerate() {
+            if let Some(difference) = pair.step(step, &mut |_, _| {}) {
+                return Ok(Some((at + 1, difference)));
             }
         }
         Ok(None)
     }
 
-    /// The ephemerals of a session that ends are deleted in no particular order: events of such a
-    /// transaction are sorted.
-    fn settle(&self, answers: Vec<String>) -> Vec<String> {
-        let closing = |text: &String| {
-            let (_, rest) = text.split_once("event zxid ")?;
-            let zxid = rest.split(' ').next()?.parse().ok()?;
-            self.closings.contains(&zxid).then_some(zxid)
+    fn start(&self) -> Result<Pair> {
+        let zxids = match (self.configuration.collects, self.args.ensemble) {
+            (true, _) => Zxids::No,
+            (false, 1) if !self.args.given() => Zxids::Whole,
+            (false, _) => Zxids::WithoutEpoch,
         };
-        let mut answers = answers;
-        for run in answers.chunk_by_mut(|a, b| closing(a).is_some() && closing(a) == closing(b)) {
-            run.sort();
-        }
-        answers
+        Pair::open([self.left()?, self.right()?], zxids)
     }
 
-    fn history(&self) -> String {
-        self.recent.iter().cloned().collect::<Vec<_>>().join("\n")
+    fn dir(&self, side: &str) -> PathBuf {
+        let name = format!("{}-{side}", self.configuration.name);
+        let run = format!("target/interop/diff/{}", std::process::id());
+        root().join(run).join(name)
     }
 
-    fn step(
-        &mut self,
-        step: &Step,
-        generator: &mut Generator,
-    ) -> Result<(Vec<String>, Vec<String>)> {
-        match step {
-            Step::Requests {
-                client,
-                requests,
-                ends,
-            } => self.requests(*client, requests, *ends, generator),
-            Step::Reopen { client, how } => self.reopen(*client, *how),
+    fn lines(&self) -> Vec<&'static str> {
+        let mut lines = self.configuration.lines.to_vec();
+        if !self.configuration.collects {
+            // Collections would take zxids at moments of their own.
+            lines.push("znode.container.checkIntervalMs=3600000");
         }
+        lines
     }
 
-    /// Sends requests to both servers and collects everything that comes back on every client.
-    fn requests(
-        &mut self,
-        client: usize,
-        requests: &[(i32, Vec<u8>)],
-        ends: bool,
-        generator: &mut Generator,
-    ) -> Result<(Vec<String>, Vec<String>)> {
-        let mut ops = Vec::new();
-        for (op, body) in requests {
-            self.xid += 1;
-            ops.push((self.xid, *op));
-            for half in &mut self.clients[client] {
-                half.send(self.xid, *op, body)?;
-            }
+    fn left(&self) -> Result<Side> {
+        if !self.args.left.is_empty() {
+            return Ok(Side::running(&self.args.left));
         }
-        let mut answers = [Vec::new(), Vec::new()];
-        for side in 0..2 {
-            let half = &mut self.clients[client][side];
-            for (xid, op) in &ops {
-                // A ping's reply has an xid of its own.
-                let awaited = if *op == 11 { -2 } else { *xid };
-                for frame in half.receive_until(awaited)? {
-                    if side == 0 {
-                        generator.learn(*op, &frame);
-                    }
-                    if *op == CLOSE_SESSION {
-                        self.closings.insert(zxid_of(&frame));
-                    }
-                    answers[side].push(render::frame(&frame, &ops, &self.names[side]));
-                }
-            }
-            if ends {
-                // The end may come a little behind the reply.
-                half.receive_until(i32::MIN)?;
-            }
-            if half.closed {
-                answers[side].push("closed".into());
-            }
-            for (index, other) in self.clients.iter_mut().enumerate() {
-                if index == client && other[side].closed {
-                    continue;
-                }
-                other[side].send(-2, 11, &[])?;
-                for frame in other[side].receive_until(-2)? {
-                    let text = render::frame(&frame, &ops, &self.names[side]);
-                    answers[side].push(format!("client {index}: {text}"));
-                }
-            }
-        }
-        if self.clients[client].iter().any(|half| half.closed) {
-            let fresh = self.open(&Hello::default(), &Hello::default())?;
-            self.clients[client] = fresh;
-        }
-        let [left, right] = answers;
-        Ok((left, right))
+        self.genuine("left")
     }
 
-    /// Ends a client's connection and opens another, with or without its session.
-    fn reopen(
-        &mut self,
-        client: usize,
-        how: generate::Reopen,
-    ) -> Result<(Vec<String>, Vec<String>)> {
-        use generate::Reopen;
-        let hello = |half: &Client| {
-            let mut hello = Hello {
-                session: half.session,
-                password: half.password.clone(),
-                ..Hello::default()
-            };
-            match how {
-                Reopen::Resume => {}
-                Reopen::OldClient => hello.with_read_only = false,
-                Reopen::WrongPassword => hello.password = vec![7; 16],
-                Reopen::ShortPassword => hello.password.truncate(9),
-                Reopen::Ahead => hello.last_zxid = 1 << 40,
-                Reopen::Fresh => {
-                    hello.session = 0;
-                    hello.timeout = 1;
-                }
-                Reopen::Unknown => hello.session ^= 0x77,
-            }
-            hello
+    fn right(&self) -> Result<Side> {
+        if !self.args.right.is_empty() {
+            return Ok(Side::running(&self.args.right));
+        }
+        if self.args.self_test {
+            return self.genuine("right");
+        }
+        let dir = self.dir("right");
+        clear(&dir)?;
+        let server = Server::start(Kind::Roo, &dir, &self.lines())?;
+        Ok(Side::ours(vec![server]))
+    }
+
+    fn genuine(&self, side: &str) -> Result<Side> {
+        let dir = self.dir(side);
+        clear(&dir)?;
+        let lines = self.lines();
+        let servers = match self.args.ensemble {
+            1 => vec![Server::start(Kind::Apache, &dir, &lines)?],
+            count => apache::start_ensemble(count, &dir, &lines)?,
         };
-        let [left, right] = self.clients[client].each_ref().map(hello);
-        let fresh = self.open(&left, &right)?;
-        let mut texts = Vec::new();
-        for (side, new) in fresh.iter().enumerate() {
-            // The older connection is closed by whoever takes its session.
-            let old_frames = match how {
-                Reopen::Resume
-                | Reopen::OldClient
-                | Reopen::WrongPassword
-                | Reopen::ShortPassword => {
-                    self.clients[client][side].receive_until(i32::MIN)?.len()
-                }
-                Reopen::Ahead | Reopen::Fresh | Reopen::Unknown => 0,
-            };
-            texts.push(vec![format!(
-                "session {} timeout {} size {} closed {} old {old_frames}",
-                self.names[side].of(new.session),
-                new.timeout,
-                new.response_size,
-                new.closed,
-            )]);
-        }
-        if fresh.iter().all(|half| half.session != 0) {
-            if how == Reopen::Fresh {
-                // The older session is ended, or its ephemerals would stay for a while.
-                for half in &mut self.clients[client] {
-                    half.send(1, CLOSE_SESSION, &[])?;
-                    let frames = half.receive_until(1)?;
-                    self.closings
-                        .extend(frames.last().map(|frame| zxid_of(frame)));
-                }
-            }
-            self.clients[client] = fresh;
-        } else if matches!(how, Reopen::WrongPassword | Reopen::ShortPassword) {
-            // The session lives on without a connection.
-            let [left, right] = self.clients[client].each_ref().map(|half| Hello {
-                session: half.session,
-                password: half.password.clone(),
-                ..Hello::default()
-            });
-            self.clients[client] = self.open(&left, &right)?;
-        }
-        let right = texts.pop().unwrap_or_default();
-        Ok((texts.pop().unwrap_or_default(), right))
+        Ok(Side::ours(servers))
     }
 }
 
-const CLOSE_SESSION: i32 = -11;
+impl Side {
+    fn running(addresses: &[SocketAddr]) -> Self {
+        Self {
+            addresses: addresses.to_vec(),
+            servers: Vec::new(),
+        }
+    }
 
-/// The zxid of a reply or event.
-fn zxid_of(frame: &[u8]) -> i64 {
-    In(frame.get(4..).unwrap_or_default()).long().unwrap_or(-1)
+    fn ours(servers: Vec<Server>) -> Self {
+        Self {
+            addresses: servers.iter().map(|server| server.address).collect(),
+            servers,
+        }
+    }
+}
+
+fn clear(dir: &std::path::Path) -> Result<()> {
+    for path in [dir.to_path_buf(), dir.with_extension("log")] {
+        let removed = if path.is_dir() {
+            std::fs::remove_dir_all(&path)
+        } else if path.exists() {
+            std::fs::remove_file(&path)
+        } else {
+            Ok(())
+        };
+        removed.with_context(|| format!("remove {}", path.display()))?;
+    }
+    Ok(())
 }

@@ -11,7 +11,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::diff::generate::{Generator, Step};
+use crate::diff::generate::Generator;
+use crate::diff::steps::Step;
 use crate::servers::{Kind, Server, root};
 use crate::wire::{Client, Hello, In, Out};
 use ledger::Ledger;

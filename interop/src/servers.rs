@@ -51,6 +51,36 @@ pub struct Server {
     child: Child,
 }
 
+/// A port that nobody has at the moment.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// The text of zoo.cfg; `lines` take precedence.
+fn configuration(kind: Kind, data_dir: &Path, port: u16, lines: &[&str]) -> String {
+    let admin = (kind == Kind::Apache).then(|| "admin.enableServer=false".to_owned());
+    [
+        "tickTime=2000".to_owned(),
+        format!("dataDir={}", data_dir.display()),
+        format!("clientPort={port}"),
+        "clientPortAddress=127.0.0.1".to_owned(),
+        "maxClientCnxns=0".to_owned(),
+        "4lw.commands.whitelist=*".to_owned(),
+        "preAllocSize=1024".to_owned(),
+    ]
+    .into_iter()
+    .chain(admin)
+    .filter(|line| {
+        let key = line.split('=').next();
+        !lines.iter().any(|other| other.split('=').next() == key)
+    })
+    .chain(lines.iter().map(|line| (*line).to_owned()))
+    .fold(String::new(), |text, line| text + &line + "\n")
+}
+
 /// How long a server may take to answer.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -61,22 +91,20 @@ impl Server {
     /// # Errors
     /// When it does not serve.
     pub fn start(kind: Kind, data_dir: &Path, lines: &[&str]) -> Result<Self> {
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut server = Self::launch(kind, data_dir, lines)?;
+        server.await_service()?;
+        Ok(server)
+    }
+
+    /// The same without waiting: the members of an ensemble serve only together.
+    ///
+    /// # Errors
+    /// When its files cannot be written or it cannot be started.
+    pub fn launch(kind: Kind, data_dir: &Path, lines: &[&str]) -> Result<Self> {
+        let port = free_port()?;
         fs::create_dir_all(data_dir)?;
         let base = data_dir.with_extension("cfg");
-        let mut config = format!(
-            "tickTime=2000\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
-             maxClientCnxns=0\n4lw.commands.whitelist=*\npreAllocSize=1024\n",
-            data_dir.display()
-        );
-        if kind == Kind::Apache {
-            config.push_str("admin.enableServer=false\n");
-        }
-        for line in lines {
-            config.push_str(line);
-            config.push('\n');
-        }
-        fs::write(&base, config)?;
+        fs::write(&base, configuration(kind, data_dir, port, lines))?;
         let log = data_dir.with_extension("log");
         let output = File::options().create(true).append(true).open(&log)?;
         let mut command = match kind {
@@ -103,18 +131,19 @@ impl Server {
             .stderr(output)
             .spawn()
             .with_context(|| format!("start {kind:?}"))?;
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let mut server = Self {
+        Ok(Self {
             kind,
-            address,
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
             log,
             child,
-        };
-        server.await_service()?;
-        Ok(server)
+        })
     }
 
-    fn await_service(&mut self) -> Result<()> {
+    /// Waits until it serves clients.
+    ///
+    /// # Errors
+    /// When it ends or does not within a minute.
+    pub fn await_service(&mut self) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < START_LIMIT {
             if let Some(status) = self.child.try_wait()? {
@@ -184,5 +213,21 @@ impl Drop for Server {
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_test_replace_those_of_every_server() {
+        let text = configuration(Kind::Roo, Path::new("/d"), 7, &["tickTime=500", "x=1"]);
+        assert_eq!(text.matches("tickTime=").count(), 1);
+        assert!(
+            text.contains("tickTime=500\n") && text.ends_with("x=1\n"),
+            "{text}"
+        );
+        assert!(text.contains("dataDir=/d\nclientPort=7\n"), "{text}");
     }
 }

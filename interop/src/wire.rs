@@ -251,6 +251,23 @@ impl Client {
         }
     }
 
+    /// What takes the session up again on another connection.
+    #[must_use]
+    pub fn resumption(&self) -> Hello {
+        Hello {
+            session: self.session,
+            password: self.password.clone(),
+            ..Hello::default()
+        }
+    }
+
+    /// Ends the connection without a word; the session lives on.
+    pub fn hang_up(&mut self) {
+        // It may be gone already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        self.closed = true;
+    }
+
     /// Sends a packet.
     ///
     /// # Errors

@@ -1,65 +1,27 @@
 //! Random requests that meet each other: few names, many operations, and some nonsense.
 
+use std::collections::VecDeque;
+
+use super::collections::Collections;
+use super::exclusions::{Purpose, excluded};
+use super::quotas;
+use super::random::Random;
+use super::steps::{Reopen, Sent, Step};
 use crate::wire::{In, Out};
-
-/// How a client comes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Reopen {
-    Resume,
-    OldClient,
-    WrongPassword,
-    ShortPassword,
-    Ahead,
-    Fresh,
-    Unknown,
-}
-
-impl std::fmt::Display for Step {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Reopen { client, how } => write!(f, "client {client} comes back: {how:?}"),
-            Self::Requests {
-                client,
-                requests,
-                ends: _,
-            } => {
-                write!(f, "client {client}:")?;
-                for (op, body) in requests {
-                    write!(f, " op {op} \"{}\"", body.escape_ascii())?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// What happens next.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Step {
-    /// Requests of one client, sent at once.
-    /// `ends`: the server must close the connection.
-    Requests {
-        client: usize,
-        requests: Vec<(i32, Vec<u8>)>,
-        ends: bool,
-    },
-    Reopen {
-        client: usize,
-        how: Reopen,
-    },
-}
 
 /// See the module.
 #[derive(Debug)]
 pub struct Generator {
-    random: u64,
+    random: Random,
     /// Paths that sequential creations made.
     made: Vec<String>,
-    quotas: bool,
-    /// Flags fit their operation.
-    consistent: bool,
+    /// zxid of the last reply.
+    last_zxid: i64,
+    /// Steps already decided.
+    next: VecDeque<Step>,
+    purpose: Purpose,
+    expiry: bool,
+    reaper: Option<Collections>,
 }
 
 const NAMES: &[&str] = &["a", "b", "c", "d"];
@@ -94,40 +56,41 @@ impl Generator {
     #[must_use]
     pub fn new(seed: u64, configuration: &str) -> Self {
         Self {
-            random: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            random: Random::new(seed),
             made: Vec::new(),
-            quotas: configuration == "quota",
-            consistent: configuration == "exchange",
+            last_zxid: 0,
+            next: VecDeque::new(),
+            purpose: match configuration {
+                "quota" => Purpose::CompareQuotas,
+                "exchange" => Purpose::Exchange,
+                _ => Purpose::Compare,
+            },
+            expiry: configuration == "expiry",
+            reaper: (configuration == "reaper").then(Collections::default),
         }
     }
 
-    fn next(&mut self) -> u64 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        self.random
-    }
-
     fn below(&mut self, n: usize) -> usize {
-        usize::try_from((self.next() >> 20) % n.max(1) as u64).unwrap_or(0)
+        self.random.below(n)
     }
 
     fn one_in(&mut self, n: usize) -> bool {
-        self.below(n) == 0
+        self.random.one_in(n)
     }
 
     fn pick<T: Copy>(&mut self, list: &[T]) -> T {
-        list[self.below(list.len())]
+        self.random.pick(list)
     }
 
-    /// Learns the names that the server gave.
+    /// Learns the names that the server gave, and how far it has come.
     pub fn learn(&mut self, op: i32, frame: &[u8]) {
+        if let Ok(zxid) = In(frame.get(4..).unwrap_or_default()).long() {
+            self.last_zxid = self.last_zxid.max(zxid);
+        }
         if matches!(op, 1 | 15) {
             let mut r = In(frame.get(16..).unwrap_or_default());
             if let Ok(path) = r.text()
                 && path.len() > 10
-                // Counts of quotas that cannot be read end the genuine server.
-                && !path.starts_with("/zookeeper")
                 && self.made.len() < 50
             {
                 self.made.push(path);
@@ -190,6 +153,21 @@ impl Generator {
                 (8, "digest", "u:x"),
             ],
             &[(31, "digest", "nocolon")],
+            &[(31, "digest", "a::b"), (31, "world", "anyone")],
+            &[(31, "ip", "127.0.0.1/+8"), (31, "world", "anyone")],
+            &[(31, "ip", "127.0.0.1/-0"), (31, "world", "anyone")],
+            &[(31, "ip", "::ffff:127.0.0.1"), (31, "world", "anyone")],
+            &[(31, "ip", "1:2:3:4:5:6:7::"), (31, "world", "anyone")],
+            &[(31, "ip", "::00001"), (31, "world", "anyone")],
+            &[(31, "ip", "fe80::-1"), (31, "world", "anyone")],
+            &[(31, "ip", "127.0.0.+1"), (31, "world", "anyone")],
+            &[(-1, "world", "anyone"), (31, "auth", ""), (1, "auth", "")],
+            &[
+                (4, "digest", "z:z"),
+                (31, "world", "anyone"),
+                (2, "digest", "a:a"),
+            ],
+            &[(32, "world", "anyone"), (31, "ip", "127.0.0.1")],
             &[(31, "world", "somebody")],
             &[(31, "super", "")],
             &[(31, "foo", "bar")],
@@ -219,20 +197,6 @@ impl Generator {
         } else {
             self.pick(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6])
         };
-        // Until it is applied, the genuine server takes such a container for an ephemeral
-        // (docs/compat.md, C-18).
-        let flags = if op == 19 && matches!(flags, 1 | 3) {
-            4
-        } else {
-            flags
-        };
-        // Where flags contradict the operation the genuine server records a digest that is not
-        // its tree's.
-        let flags = match (self.consistent, op, flags) {
-            (true, 19, _) => 4,
-            (true, _, 4) => 0,
-            _ => flags,
-        };
         let data = self.data();
         let body = self
             .text(&path)
@@ -240,13 +204,14 @@ impl Generator {
             .raw(&self.acl().0)
             .int(flags);
         if op == 21 {
-            // A negative ttl of another mode would end the genuine server.
-            let ttl = self.pick(&[1_000_000, 99_999_999, 0, 0xFF_FFFF_FFFF, 0x100_0000_0000]);
-            let ttl = if matches!(flags, 5 | 6) && self.one_in(6) {
-                -1
-            } else {
-                ttl
-            };
+            let ttl = self.pick(&[
+                1_000_000,
+                99_999_999,
+                0,
+                -1,
+                0xFF_FFFF_FFFF,
+                0x100_0000_0000,
+            ]);
             return body.long(ttl).0;
         }
         body.0
@@ -312,7 +277,11 @@ impl Generator {
     }
 
     fn set_watches(&mut self, op: i32) -> Vec<u8> {
-        let relative = self.pick(&[0, 1, 40, 300, 1 << 40, -1]);
+        let relative = if self.one_in(2) {
+            self.last_zxid - i64::try_from(self.below(30)).unwrap_or(0)
+        } else {
+            self.pick(&[0, 1, 40, 300, 1 << 40, -1])
+        };
         let mut out = Out::default().long(relative);
         for _ in 0..if op == 105 { 5 } else { 3 } {
             let paths = self.paths();
@@ -321,50 +290,25 @@ impl Generator {
         out.0
     }
 
-    fn quota_request(&mut self) -> (i32, Vec<u8>) {
-        let name = self.pick(NAMES);
-        let limits = self.pick(&[
-            "count=3,bytes=20",
-            "count=-1,bytes=-1=;byteHardLimit=8;countHardLimit=3",
-            "countHardLimit=2",
-            "bytes=5=;byteHardLimit=40",
-            "count=0,bytes=0=;countHardLimit=0",
-            "hello",
-            "",
-        ]);
-        let path = format!("/zookeeper/quota/{name}");
-        let open = Out::default().int(1).int(31).text("world").text("anyone");
-        let create = |path: &str, data: &str| {
-            (
-                1,
-                Out::default().text(path).text(data).raw(&open.0).int(0).0,
-            )
-        };
-        match self.below(6) {
-            0 => create(&path, ""),
-            1 | 2 => create(&format!("{path}/zookeeper_limits"), limits),
-            3 => create(&format!("{path}/zookeeper_stats"), "count=0,bytes=0"),
-            4 => (
-                5,
-                Out::default()
-                    .text(&format!("{path}/zookeeper_limits"))
-                    .text(limits)
-                    .int(-1)
-                    .0,
-            ),
-            _ => (
-                4,
-                Out::default()
-                    .text(&format!("{path}/zookeeper_stats"))
-                    .flag(false)
-                    .0,
-            ),
+    fn reconfig(&mut self) -> Vec<u8> {
+        let mut out = Out::default();
+        for texts in [
+            &["server.5=x:1:2;3", "nonsense"][..],
+            &["1", "x"],
+            &["server.1=x:1:2"],
+        ] {
+            out = match self.below(3) {
+                0 => out.text(self.pick(texts)),
+                1 => out.text(""),
+                _ => out.int(-1),
+            };
         }
+        out.long(self.pick(&[-1, 0, 7])).0
     }
 
-    fn request(&mut self) -> (i32, Vec<u8>) {
-        if self.quotas && self.one_in(8) {
-            return self.quota_request();
+    fn request(&mut self) -> Sent {
+        if self.purpose == Purpose::CompareQuotas && self.one_in(6) {
+            return quotas::request(&mut self.random);
         }
         let op = self.pick(&[
             1, 1, 1, 1, 1, 15, 15, 19, 21, 2, 2, 2, 2, 5, 5, 5, 7, 7, 3, 3, 4, 4, 6, 8, 12, 12,
@@ -402,14 +346,7 @@ impl Generator {
                 let kind = self.pick(&[1, 2, 3, 4, 5, 6]);
                 self.text(&path).int(kind).0
             }
-            16 => {
-                Out::default()
-                    .int(-1)
-                    .int(-1)
-                    .text("server.1=x:1:2")
-                    .long(-1)
-                    .0
-            }
+            16 => self.reconfig(),
             100 => {
                 let (scheme, data) = self.pick(&[
                     ("digest", "u:p"),
@@ -417,6 +354,12 @@ impl Generator {
                     ("ip", ""),
                     ("digest", "super:test"),
                     ("digest", "nouser"),
+                    ("digest", ""),
+                    ("digest", ":"),
+                    ("digest", "w:"),
+                    ("digest", "u:p:q"),
+                    ("digest", "x:y"),
+                    ("digest", "\u{e9}:\u{1f600}"),
                 ]);
                 Out::default().int(0).text(scheme).text(data).0
             }
@@ -427,8 +370,18 @@ impl Generator {
 
     /// A body that ends early, or with a length in it that cannot be.
     fn spoil(&mut self, body: &mut Vec<u8>) {
-        match self.below(3) {
+        match self.below(5) {
             0 => body.truncate(self.below(body.len().max(1))),
+            // Somewhere a length, a version, a flag or a letter becomes another.
+            3 if !body.is_empty() => {
+                let at = self.below(body.len());
+                body[at] = self.pick(&[0, 1, 5, 0x7F, 0x80, 0xC0, 0xFF]);
+            }
+            4 if body.len() >= 8 => {
+                let at = self.below(body.len() - 3);
+                let number = self.pick(&[-1i32, 0, 1, 3, 5, 0x7FFF_FFFF]);
+                body[at..at + 4].copy_from_slice(&number.to_be_bytes());
+            }
             1 if body.len() >= 4 => body[..4].copy_from_slice(
                 &self
                     .pick(&[-2i32, i32::MIN, i32::MAX, 70_000])
@@ -440,64 +393,118 @@ impl Generator {
 
     /// The next step for one of `clients`.
     pub fn next_step(&mut self, clients: usize) -> Step {
+        if let Some(step) = self.next.pop_front() {
+            return step;
+        }
+        if let Some(reaper) = &mut self.reaper {
+            self.next.extend(reaper.sequence(&mut self.random, clients));
+            return self.next_step(clients);
+        }
         let client = self.below(clients);
         if self.one_in(60) {
-            let how = self.pick(&[
-                Reopen::Resume,
-                Reopen::OldClient,
-                Reopen::WrongPassword,
-                Reopen::ShortPassword,
-                Reopen::Ahead,
-                Reopen::Fresh,
-                Reopen::Unknown,
-            ]);
-            return Step::Reopen { client, how };
+            return self.reopen(client);
+        }
+        if self.expiry && self.one_in(250) {
+            return self.expire();
         }
         if self.one_in(150) {
-            // These end the connection.
-            let ending = self.pick(&[
-                (-11, ""),
-                (99, ""),
-                (0, ""),
-                (13, ""),
-                (100, "bad"),
-                (102, ""),
-            ]);
-            let body = if ending.0 == 100 {
-                Out::default().int(0).text("nobody").text("x").0
-            } else {
-                Vec::new()
-            };
-            return Step::Requests {
-                client,
-                requests: vec![(ending.0, body)],
-                ends: true,
-            };
+            return self.end(client);
         }
-        let count = if !self.quotas && self.one_in(10) {
+        let count = if self.one_in(10) {
             2 + self.below(6)
         } else {
             1
         };
-        let mut requests = Vec::new();
-        for _ in 0..count {
-            let (op, mut body) = self.request();
-            // An auth's reply may overtake those before it. Behind a setACL in flight the genuine
-            // server still checks the older list (docs/compat.md, C-08).
-            if matches!(op, 7 | 100) && count > 1 {
-                continue;
-            }
-            // Half an auth packet ends the connection, and a spoiled createTTL may be one that
-            // ends the genuine server.
-            if self.one_in(20) && !matches!(op, 21 | 100) {
-                self.spoil(&mut body);
-            }
-            requests.push((op, body));
-        }
         Step::Requests {
             client,
-            requests,
+            requests: self.admitted_requests(count),
             ends: false,
         }
     }
+
+    /// So many requests sent at once, or fewer when some would be left out beside the others.
+    fn admitted_requests(&mut self, count: usize) -> Vec<Sent> {
+        let mut requests = Vec::new();
+        while requests.is_empty() {
+            for _ in 0..count {
+                let (op, mut body) = self.request();
+                // Half an auth packet ends the connection: see `end`.
+                if self.one_in(20) && op != AUTH {
+                    self.spoil(&mut body);
+                }
+                requests.push((op, body));
+                if excluded(&requests, self.purpose).is_some() {
+                    requests.pop();
+                }
+            }
+        }
+        requests
+    }
+
+    fn reopen(&mut self, client: usize) -> Step {
+        let how = self.pick(&[
+            Reopen::Resume,
+            Reopen::Resume,
+            Reopen::Dropped,
+            Reopen::Dropped,
+            Reopen::OldClient,
+            Reopen::WrongPassword,
+            Reopen::ShortPassword,
+            Reopen::Ahead,
+            Reopen::Fresh(1),
+            Reopen::Fresh(-1),
+            Reopen::Fresh(11_111),
+            Reopen::Fresh(i32::MAX),
+            Reopen::Unknown,
+        ]);
+        // As clients do: the watches again, with the zxid seen last.
+        if self.one_in(2) {
+            let op = self.pick(&[101, 105]);
+            let body = self.set_watches(op);
+            self.next.push_back(Step::Requests {
+                client,
+                requests: vec![(op, body)],
+                ends: false,
+            });
+        }
+        Step::Reopen { client, how }
+    }
+
+    /// What ends the connection.
+    fn end(&mut self, client: usize) -> Step {
+        let nobody = Out::default().int(0).text("nobody").text("x").0;
+        let half = Out::default().int(0).text("digest").int(3).raw(b"u:").0;
+        let (op, body) = match self.below(8) {
+            0 => (AUTH, nobody),
+            1 => (AUTH, half),
+            2 => (99, Vec::new()),
+            3 => (0, Vec::new()),
+            4 => (13, Vec::new()),
+            5 => (102, Vec::new()),
+            _ => (-11, Vec::new()),
+        };
+        Step::Requests {
+            client,
+            requests: vec![(op, body)],
+            ends: true,
+        }
+    }
+
+    /// A session with some ephemerals, some of them in the way of others.
+    fn expire(&mut self) -> Step {
+        let mut requests = Vec::new();
+        while requests.len() < 4 {
+            let open = Out::default().int(1).int(31).text("world").text("anyone");
+            let flags = self.pick(&[1, 1, 3]);
+            let body = Out::default()
+                .text(&self.path())
+                .text("")
+                .raw(&open.0)
+                .int(flags);
+            requests.push((1, body.0));
+        }
+        Step::Expire { requests }
+    }
 }
+
+const AUTH: i32 = 100;

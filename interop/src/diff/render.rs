@@ -6,16 +6,50 @@ use anyhow::Result;
 
 use crate::wire::In;
 
-/// Session ids by the order in which they came.
+/// How much of a zxid is compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Zxids {
+    #[default]
+    Whole,
+    WithoutEpoch,
+    No,
+}
+
+/// What two right servers call differently: session ids by the order in which they came,
+/// and zxids.
 #[derive(Debug, Default)]
-pub struct Names(HashMap<i64, usize>);
+pub struct Names {
+    sessions: HashMap<i64, usize>,
+    zxids: Zxids,
+}
 
 impl Names {
+    /// No names yet.
+    #[must_use]
+    pub fn new(zxids: Zxids) -> Self {
+        Self {
+            sessions: HashMap::new(),
+            zxids,
+        }
+    }
+
     /// Gives a session the next name.
     pub fn learn(&mut self, session: i64) {
-        let next = self.0.len();
+        let next = self.sessions.len();
         if session != 0 {
-            self.0.entry(session).or_insert(next);
+            self.sessions.entry(session).or_insert(next);
+        }
+    }
+
+    /// A zxid as far as it is compared; -1 and the like always are.
+    #[must_use]
+    pub fn zxid(&self, zxid: i64) -> i64 {
+        match self.zxids {
+            _ if zxid < 0 => zxid,
+            Zxids::Whole => zxid,
+            Zxids::WithoutEpoch => zxid & 0xFFFF_FFFF,
+            Zxids::No => 0,
         }
     }
 
@@ -25,7 +59,7 @@ impl Names {
         match session {
             0 => "0".into(),
             id => self
-                .0
+                .sessions
                 .get(&id)
                 .map_or_else(|| format!("unknown {id:#x}"), |n| format!("S{n}")),
         }
@@ -45,7 +79,8 @@ pub fn frame(bytes: &[u8], ops: &[(i32, i32)], names: &Names) -> String {
     let body = bytes.get(16..).unwrap_or_default();
     if xid == -1 && body.len() >= 12 && !ops.iter().any(|(known, _)| *known == -1) {
         return format!(
-            "event zxid {zxid} err {err} {}",
+            "event zxid {} err {err} {}",
+            names.zxid(zxid),
             event(body).unwrap_or_else(|e| e.to_string())
         );
     }
@@ -59,7 +94,7 @@ pub fn frame(bytes: &[u8], ops: &[(i32, i32)], names: &Names) -> String {
         body_text(op, body, names)
     };
     let text = text.unwrap_or_else(|error| format!("undecodable ({error}) {body:?}"));
-    format!("xid {xid} zxid {zxid} err {err} {text}")
+    format!("xid {xid} zxid {} err {err} {text}", names.zxid(zxid))
 }
 
 fn event(body: &[u8]) -> Result<String> {
@@ -73,10 +108,12 @@ fn event(body: &[u8]) -> Result<String> {
 }
 
 fn stat(r: &mut In<'_>, names: &Names) -> Result<String> {
-    let (czxid, mzxid, ctime, mtime) = (r.long()?, r.long()?, r.long()?, r.long()?);
+    let (czxid, mzxid) = (names.zxid(r.long()?), names.zxid(r.long()?));
+    let (ctime, mtime) = (r.long()?, r.long()?);
     let (version, cversion, aversion) = (r.int()?, r.int()?, r.int()?);
     let owner = names.of(r.long()?);
-    let (length, children, pzxid) = (r.int()?, r.int()?, r.long()?);
+    let (length, children, pzxid) = (r.int()?, r.int()?, names.zxid(r.long()?));
+    //
     let times = format!("{}{}", u8::from(ctime > 0), u8::from(mtime >= ctime));
     Ok(format!(
         "stat({czxid} {mzxid} t{times} v{version} c{cversion} a{aversion} {owner} {length} {children} p{pzxid})"
@@ -90,6 +127,7 @@ fn data(r: &mut In<'_>) -> Result<String> {
     })
 }
 
+/// Children and ephemerals.
 fn names_sorted(r: &mut In<'_>) -> Result<String> {
     let count = r.int()?;
     let mut list = (0..count).map(|_| r.text()).collect::<Result<Vec<_>>>()?;
@@ -99,10 +137,9 @@ fn names_sorted(r: &mut In<'_>) -> Result<String> {
 
 fn acls(r: &mut In<'_>) -> Result<String> {
     let count = r.int()?;
-    let mut list = (0..count)
+    let list = (0..count)
         .map(|_| Ok(format!("{} {}:{}", r.int()?, r.text()?, r.text()?)))
         .collect::<Result<Vec<_>>>()?;
-    list.sort();
     Ok(format!("{list:?}"))
 }
 
@@ -119,10 +156,9 @@ fn body_text(op: i32, body: &[u8], names: &Names) -> Result<String> {
         104 | 106 => r.int()?.to_string(),
         107 => {
             let count = r.int()?;
-            let mut list = (0..count)
+            let list = (0..count)
                 .map(|_| Ok(format!("{}:{}", r.text()?, r.text()?)))
                 .collect::<Result<Vec<_>>>()?;
-            list.sort();
             format!("{list:?}")
         }
         102 => data(&mut r)?,
