@@ -180,6 +180,8 @@ impl State {
             stat,
         };
         let node = self.tree.insert(parent, &new);
+        // As the client made it: counts of a quota are written into the node only now.
+        let made = self.tree.stat(node);
         let bytes = i64::try_from(data.as_ref().map_or(0, Vec::len)).unwrap_or(i64::MAX);
         self.on_created_for_quota(&path);
         self.count_for_quota(&path, 1, bytes);
@@ -188,7 +190,7 @@ impl State {
         } else {
             WriteResult::CreatedStat {
                 path: path.clone(),
-                stat: self.tree.stat(node),
+                stat: made,
             }
         };
         let parent_acl = self.tree.acl_id(parent);

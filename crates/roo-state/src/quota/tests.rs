@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 use roo_proto::acl::Acl;
 use roo_proto::ids::Zxid;
 use roo_proto::op_code;
+use roo_proto::reply::WriteResult;
 use roo_proto::txn::{CreateTxn, Txn, TxnHeader};
 
 use super::*;
-use crate::state::Rules;
+use crate::state::{Outcome, Rules};
 
 #[test]
 fn texts_are_read_as_java_reads_them() {
@@ -264,4 +265,28 @@ fn counts_of_the_root_are_those_of_the_whole_tree_when_they_are_created() {
     scene.create("/q", "");
     let node = scene.0.tree.find(path).unwrap();
     assert_eq!(scene.0.tree.data(node), Some(&b"count=6,bytes=7"[..]));
+}
+
+#[test]
+fn whoever_creates_counts_is_told_the_length_of_what_was_given() {
+    let mut scene = Scene::new();
+    scene.create("/p", "");
+    scene.create("/zookeeper/quota/p", "");
+    let node = CreateTxn {
+        path: "/zookeeper/quota/p/zookeeper_stats".to_string(),
+        data: None,
+        acl: [Acl::open()].into(),
+        parent_cversion: 1,
+    };
+    let txn = Txn::Create {
+        op: op_code::CREATE2,
+        node,
+        ephemeral: false,
+    };
+    let applied = scene.0.apply(&TxnHeader::default(), txn, &mut Vec::new());
+    let Outcome::Single(WriteResult::CreatedStat { stat, .. }) = applied.outcome else {
+        panic!("{applied:?}");
+    };
+    assert_eq!(stat.data_length, 0);
+    assert_eq!(scene.stats(), "count=1,bytes=0");
 }
