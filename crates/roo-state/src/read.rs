@@ -232,7 +232,8 @@ impl Serving<'_> {
 
     fn get_ephemerals(&self, prefix: &NullableStr<'_>, out: &mut Vec<u8>) {
         let prefix = prefix.as_deref().unwrap_or_default();
-        let all = prefix == "/" || prefix.chars().all(char::is_whitespace);
+        // Java's `trim` takes every control character for a blank, and no other blank than ASCII's.
+        let all = matches!(prefix.trim_matches(|letter| letter <= ' '), "" | "/");
         let paths: Vec<_> = self
             .state
             .ephemerals(self.reader.session)
@@ -333,6 +334,7 @@ type Missed<'m> = dyn FnMut(Option<NodeId>) -> Option<EventType> + 'm;
 mod tests {
     use super::*;
     use crate::state::Rules;
+    use roo_proto::txn::{CreateTxn, Txn, TxnHeader};
 
     #[test]
     fn a_path_that_is_null_is_watched_apart_from_the_empty_one() {
@@ -359,5 +361,52 @@ mod tests {
         assert_eq!(ask(remove(null())), ErrorCode::OK);
         assert_eq!(ask(remove(null())), ErrorCode::NO_WATCHER);
         assert_eq!(ask(check(empty())), ErrorCode::OK);
+    }
+    #[test]
+    fn a_prefix_of_blanks_as_java_knows_them_asks_for_all_ephemerals() {
+        let mut state = State::new(Rules::default(), 1);
+        let header = TxnHeader {
+            client_id: 1,
+            zxid: Zxid(1),
+            ..TxnHeader::default()
+        };
+        let node = CreateTxn {
+            path: "/e".into(),
+            data: None,
+            acl: [Acl::open()].into(),
+            parent_cversion: 1,
+        };
+        let txn = Txn::Create {
+            op: op_code::CREATE,
+            node,
+            ephemeral: true,
+        };
+        state.apply(&header, txn, &mut Vec::new());
+        let count = |prefix: &str| {
+            let reader = Reader {
+                session: SessionId(1),
+                ids: &[],
+                watcher: WatcherId(1),
+            };
+            let prefix = Some(Cow::from(prefix));
+            let request = Request::GetEphemerals { prefix };
+            let mut out = Vec::new();
+            serve(
+                &state,
+                &mut WatchTable::new(),
+                reader,
+                1,
+                &request,
+                &mut out,
+            );
+            // Behind the length and the header.
+            out.get(23).copied()
+        };
+        for all in ["", "/", " / ", "/\u{0}", "\u{1}\t", "/e"] {
+            assert_eq!(count(all), Some(1), "{all:?}");
+        }
+        for none in ["\u{a0}", "/f", " /e", "//"] {
+            assert_eq!(count(none), Some(0), "{none:?}");
+        }
     }
 }
