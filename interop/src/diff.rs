@@ -26,6 +26,7 @@ use clap::Args;
 
 use crate::apache;
 use crate::servers::{Kind, Server, root};
+use exclusions::Purpose;
 use generate::Generator;
 use pair::{CLIENTS, Compared, Pair, Side};
 use render::Zxids;
@@ -75,6 +76,11 @@ impl DiffArgs {
     fn given(&self) -> bool {
         !self.left.is_empty() || !self.right.is_empty()
     }
+
+    /// Whether one of the sides may be an ensemble.
+    fn is_ensemble(&self) -> bool {
+        self.ensemble > 1 || self.given()
+    }
 }
 
 /// A name and lines of zoo.cfg.
@@ -82,35 +88,50 @@ impl DiffArgs {
 struct Configuration {
     name: &'static str,
     lines: &'static [&'static str],
-    /// Containers are collected, at moments of each server's own.
-    collects: bool,
+    purpose: Purpose,
 }
 
-const fn configuration(name: &'static str, lines: &'static [&'static str]) -> Configuration {
+const fn configuration(
+    name: &'static str,
+    purpose: Purpose,
+    lines: &'static [&'static str],
+) -> Configuration {
     Configuration {
         name,
         lines,
-        collects: false,
+        purpose,
     }
 }
 
 const SUPER: &str = "DigestAuthenticationProvider.superDigest=super:D/InIHSb7yEEbrWz8b9l71RjZJU=";
 
 const CONFIGURATIONS: &[Configuration] = &[
-    configuration("default", &[]),
-    configuration("extended", &["extendedTypesEnabled=true"]),
-    configuration("quota", &["enforceQuota=true", "extendedTypesEnabled=true"]),
-    configuration("skip-acl", &["skipACL=yes", "reconfigEnabled=true"]),
-    configuration("super", &[SUPER, "reconfigEnabled=true"]),
-    configuration("expiry", &["tickTime=500", "maxSessionTimeout=60000"]),
-    Configuration {
-        name: "reaper",
-        lines: &[
+    configuration("default", Purpose::Compare, &[]),
+    configuration("extended", Purpose::Compare, &["extendedTypesEnabled=true"]),
+    configuration(
+        "quota",
+        Purpose::Quotas,
+        &["enforceQuota=true", "extendedTypesEnabled=true"],
+    ),
+    configuration(
+        "skip-acl",
+        Purpose::Compare,
+        &["skipACL=yes", "reconfigEnabled=true"],
+    ),
+    configuration("super", Purpose::Compare, &[SUPER, "reconfigEnabled=true"]),
+    configuration(
+        "expiry",
+        Purpose::Expiry,
+        &["tickTime=500", "maxSessionTimeout=60000"],
+    ),
+    configuration(
+        "reaper",
+        Purpose::Collections,
+        &[
             "extendedTypesEnabled=true",
             "znode.container.checkIntervalMs=150",
         ],
-        collects: true,
-    },
+    ),
 ];
 
 /// Runs the test.
@@ -125,6 +146,10 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     let chosen: Vec<_> = CONFIGURATIONS
         .iter()
         .filter(|known| args.only.as_ref().is_none_or(|only| only == known.name))
+        .filter(|known| {
+            // The others' races are enough for one server.
+            !args.is_ensemble() || matches!(known.purpose, Purpose::Compare | Purpose::Collections)
+        })
         .collect();
     ensure!(
         !chosen.is_empty(),
@@ -189,10 +214,14 @@ struct Round<'a> {
 
 impl Round<'_> {
     fn run(&self, totals: &mut Totals) -> Result<()> {
-        let Configuration { name, .. } = self.configuration;
-        let mut generator = Generator::new(self.seed, name);
+        let Configuration { name, purpose, .. } = *self.configuration;
+        let purpose = match purpose {
+            Purpose::Compare if self.args.is_ensemble() => Purpose::Ensembles,
+            purpose => purpose,
+        };
+        let mut generator = Generator::new(self.seed, purpose);
         // In an ensemble zxids have an epoch that the other side does not know.
-        let learns = self.args.ensemble == 1 && !self.args.given();
+        let learns = !self.args.is_ensemble();
         let mut pair = self.start()?;
         let mut done = Vec::new();
         let mut difference = None;
@@ -269,9 +298,13 @@ impl Round<'_> {
                 }
             }
         };
-        if !matches!(judge(&done), Verdict::Fails(_)) {
-            println!("the same steps show no difference when they are replayed: it is a race");
-            return;
+        match judge(&done) {
+            Verdict::Fails(_) => {}
+            Verdict::Holds => {
+                println!("the same steps show no difference when they are replayed: a race");
+                return;
+            }
+            Verdict::Stop => return,
         }
         let least = shrink::shrink(done, &Step::simpler, &mut judge);
         println!("least sequence, after {tries} replays:");
@@ -293,10 +326,10 @@ impl Round<'_> {
     }
 
     fn start(&self) -> Result<Pair> {
-        let zxids = match (self.configuration.collects, self.args.ensemble) {
-            (true, _) => Zxids::No,
-            (false, 1) if !self.args.given() => Zxids::Whole,
-            (false, _) => Zxids::WithoutEpoch,
+        let zxids = match self.configuration.purpose {
+            Purpose::Collections => Zxids::No,
+            _ if self.args.is_ensemble() => Zxids::WithoutEpoch,
+            _ => Zxids::Whole,
         };
         Pair::open([self.left()?, self.right()?], zxids)
     }
@@ -309,7 +342,7 @@ impl Round<'_> {
 
     fn lines(&self) -> Vec<&'static str> {
         let mut lines = self.configuration.lines.to_vec();
-        if !self.configuration.collects {
+        if self.configuration.purpose != Purpose::Collections {
             // Collections would take zxids at moments of their own.
             lines.push("znode.container.checkIntervalMs=3600000");
         }

@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::diff::exclusions::Purpose;
 use crate::diff::generate::Generator;
 use crate::diff::steps::Step;
 use crate::servers::{Kind, Server, root};
@@ -153,7 +154,7 @@ fn work(server: &Server, seed: u64) -> Result<()> {
         ..Hello::default()
     };
     let mut client = Client::connect(server.address, &hello)?;
-    let mut generator = Generator::new(seed, "exchange");
+    let mut generator = Generator::new(seed, Purpose::Exchange);
     let mut xid = 0;
     for _ in 0..STEPS {
         let Step::Requests {

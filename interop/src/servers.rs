@@ -51,12 +51,18 @@ pub struct Server {
     child: Child,
 }
 
-/// A port that nobody has at the moment.
+/// So many different ports that nobody has at the moment.
 ///
 /// # Errors
-/// When there is none.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+/// When there are none.
+pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    // All are held until the last is there, or one could come twice.
+    let held = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<Result<Vec<_>, _>>()?;
+    held.iter()
+        .map(|listener| Ok(listener.local_addr()?.port()))
+        .collect()
 }
 
 /// The text of zoo.cfg; `lines` take precedence.
@@ -91,17 +97,18 @@ impl Server {
     /// # Errors
     /// When it does not serve.
     pub fn start(kind: Kind, data_dir: &Path, lines: &[&str]) -> Result<Self> {
-        let mut server = Self::launch(kind, data_dir, lines)?;
+        let port = free_ports(1)?.into_iter().next().context("a port")?;
+        let mut server = Self::launch(kind, data_dir, port, lines)?;
         server.await_service()?;
         Ok(server)
     }
 
-    /// The same without waiting: the members of an ensemble serve only together.
+    /// The same on this port for clients and without waiting: the members of an ensemble serve
+    /// only together.
     ///
     /// # Errors
     /// When its files cannot be written or it cannot be started.
-    pub fn launch(kind: Kind, data_dir: &Path, lines: &[&str]) -> Result<Self> {
-        let port = free_port()?;
+    pub fn launch(kind: Kind, data_dir: &Path, port: u16, lines: &[&str]) -> Result<Self> {
         fs::create_dir_all(data_dir)?;
         let base = data_dir.with_extension("cfg");
         fs::write(&base, configuration(kind, data_dir, port, lines))?;
@@ -219,6 +226,14 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_port_is_given_twice() {
+        let mut ports = free_ports(20).unwrap();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 20);
+    }
 
     #[test]
     fn lines_of_a_test_replace_those_of_every_server() {

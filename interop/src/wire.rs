@@ -106,11 +106,9 @@ impl<'a> In<'a> {
     /// # Errors
     /// At the end.
     pub fn buffer(&mut self) -> Result<Option<&'a [u8]>> {
-        let n = self.int()?;
-        if n < 0 {
-            Ok(None)
-        } else {
-            self.take(usize::try_from(n)?).map(Some)
+        match self.int()? {
+            -1 => Ok(None),
+            n => self.take(usize::try_from(n)?).map(Some),
         }
     }
 

@@ -26,6 +26,8 @@ enum LeavesOut {
     Requests(fn(&[Sent]) -> bool),
     /// The same, but only where quotas are enforced.
     RequestsOfQuotas(fn(&[Sent]) -> bool),
+    /// The same, but only for ensembles.
+    RequestsOfEnsembles(fn(&[Sent]) -> bool),
     /// The same, but only in the exchange of directories.
     RequestsOfExchange(fn(&[Sent]) -> bool),
     /// A part of a reply; `render` does it.
@@ -37,7 +39,10 @@ enum LeavesOut {
 #[allow(missing_docs)]
 pub enum Purpose {
     Compare,
-    CompareQuotas,
+    Quotas,
+    Expiry,
+    Collections,
+    Ensembles,
     Exchange,
 }
 
@@ -138,24 +143,44 @@ pub const EXCLUSIONS: &[Exclusion] = &[
     },
     Exclusion {
         id: "X-10",
+        compat: "C-12",
+        what: "writes that cannot be decoded, in ensembles",
+        why: "A genuine leader proposes their refusal under the zxid of the record before it, and a follower never answers",
+        leaves_out: LeavesOut::RequestsOfEnsembles(|sent| {
+            sent.iter().any(|(op, body)| is_undecodable(*op, body))
+        }),
+    },
+    Exclusion {
+        id: "X-11",
         compat: "-",
         what: "the order of children, of a session's ephemerals, and of the deletions when a session ends",
         why: "It is that of a hash table",
         leaves_out: LeavesOut::Comparison,
     },
     Exclusion {
-        id: "X-11",
+        id: "X-12",
         compat: "-",
         what: "ctime and mtime (but that they are set and mtime is not before ctime), session ids and passwords",
         why: "They are of the moment and of the server",
         leaves_out: LeavesOut::Comparison,
     },
     Exclusion {
-        id: "X-12",
+        id: "X-13",
         compat: "-",
         what: "zxids while containers and TTL nodes are collected, and the epochs in zxids of an ensemble",
         why: "They depend on the moments of collections and elections",
         leaves_out: LeavesOut::Comparison,
+    },
+    Exclusion {
+        id: "X-14",
+        compat: "-",
+        what: "requests about /zookeeper/config, in ensembles",
+        why: "It names the servers and their ports",
+        leaves_out: LeavesOut::RequestsOfEnsembles(|sent| {
+            let config = b"/zookeeper/config";
+            sent.iter()
+                .any(|(_, body)| body.windows(config.len()).any(|part| part == config))
+        }),
     },
 ];
 
@@ -163,6 +188,7 @@ const DELETE: i32 = 2;
 const SET_DATA: i32 = 5;
 const SET_ACL: i32 = 7;
 const MULTI: i32 = 14;
+const RECONFIG: i32 = 16;
 const CREATE_CONTAINER: i32 = 19;
 const CREATE_TTL: i32 = 21;
 const AUTH: i32 = 100;
@@ -174,8 +200,9 @@ pub fn excluded(sent: &[Sent], purpose: Purpose) -> Option<&'static Exclusion> {
         .iter()
         .find(|exclusion| match exclusion.leaves_out {
             LeavesOut::Requests(applies) => applies(sent),
-            LeavesOut::RequestsOfQuotas(applies) => {
-                purpose == Purpose::CompareQuotas && applies(sent)
+            LeavesOut::RequestsOfQuotas(applies) => purpose == Purpose::Quotas && applies(sent),
+            LeavesOut::RequestsOfEnsembles(applies) => {
+                purpose == Purpose::Ensembles && applies(sent)
             }
             LeavesOut::RequestsOfExchange(applies) => purpose == Purpose::Exchange && applies(sent),
             LeavesOut::Comparison => false,
@@ -190,6 +217,8 @@ struct Single {
     data: Option<Vec<u8>>,
     flags: i32,
     ttl: i64,
+    /// There is no list, not even an empty one.
+    without_acl: bool,
 }
 
 /// Whether a node `zookeeper_limits` at this place below `/zookeeper` says of nothing how much it
@@ -241,11 +270,16 @@ fn single(op: i32, r: &mut In<'_>) -> Result<Single> {
             one.data = r.buffer()?.map(<[u8]>::to_vec);
             r.int()?;
         }
+        SET_ACL => {
+            acl(r)?;
+            r.int()?;
+        }
+        RECONFIG => {
+            (r.text()?, r.text()?, r.long()?);
+        }
         op if is_create(op) => {
             one.data = r.buffer()?.map(<[u8]>::to_vec);
-            for _ in 0..r.int()? {
-                (r.int()?, r.text()?, r.text()?);
-            }
+            one.without_acl = acl(r)? < 0;
             one.flags = r.int()?;
             if op == CREATE_TTL {
                 one.ttl = r.long()?;
@@ -254,6 +288,24 @@ fn single(op: i32, r: &mut In<'_>) -> Result<Single> {
         _ => {}
     }
     Ok(one)
+}
+
+fn acl(r: &mut In<'_>) -> Result<i32> {
+    let count = r.int()?;
+    for _ in 0..count {
+        (r.int()?, r.text()?, r.text()?);
+    }
+    Ok(count)
+}
+
+/// Whether the genuine server fails to read this write and gives it no zxid of its own.
+fn is_undecodable(op: i32, body: &[u8]) -> bool {
+    let is_write = is_create(op) || matches!(op, DELETE | SET_DATA | SET_ACL | RECONFIG | 20);
+    let mut r = In(body);
+    if op == MULTI {
+        return any(&[(op, body.to_vec())], |one| one.without_acl);
+    }
+    is_write && single(op, &mut r).is_err()
 }
 
 /// Whether the genuine server certainly reads this as counts.
@@ -337,10 +389,20 @@ mod tests {
             assert_eq!(ids(&sent[..1], Purpose::Compare), "");
         }
         let two = [(11, Vec::new()), (11, Vec::new())];
-        assert_eq!(ids(&two, Purpose::CompareQuotas), "X-08");
+        assert_eq!(ids(&two, Purpose::Quotas), "X-08");
         assert_eq!(ids(&two, Purpose::Compare), "");
         let plain = [(1, create(1, "/a", 4).0)];
         assert_eq!(ids(&plain, Purpose::Exchange), "X-09");
+        let cut = [(1, plain[0].1[..9].to_vec())];
+        assert_eq!(ids(&cut, Purpose::Ensembles), "X-10");
+        assert_eq!(ids(&plain, Purpose::Ensembles), "");
+        let config = [(4, Out::default().text("/zookeeper/config").flag(false).0)];
+        assert_eq!(ids(&config, Purpose::Ensembles), "X-14");
+        assert_eq!(ids(&config, Purpose::Compare), "");
+        let without_acl = Out::default().text("/a").int(-1).int(-1).int(0).0;
+        let several = [multi(1, &without_acl)];
+        assert_eq!(ids(&several, Purpose::Ensembles), "X-10");
+        assert_eq!(ids(&several, Purpose::Compare), "");
         assert_eq!(ids(&plain, Purpose::Compare), "");
     }
 

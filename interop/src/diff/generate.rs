@@ -20,8 +20,7 @@ pub struct Generator {
     /// Steps already decided.
     next: VecDeque<Step>,
     purpose: Purpose,
-    expiry: bool,
-    reaper: Option<Collections>,
+    collections: Collections,
 }
 
 const NAMES: &[&str] = &["a", "b", "c", "d"];
@@ -52,21 +51,16 @@ const ODD_PATHS: &[&str] = &[
 ];
 
 impl Generator {
-    /// A generator of this seed, for the configuration of this name.
+    /// A generator of this seed.
     #[must_use]
-    pub fn new(seed: u64, configuration: &str) -> Self {
+    pub fn new(seed: u64, purpose: Purpose) -> Self {
         Self {
             random: Random::new(seed),
             made: Vec::new(),
             last_zxid: 0,
             next: VecDeque::new(),
-            purpose: match configuration {
-                "quota" => Purpose::CompareQuotas,
-                "exchange" => Purpose::Exchange,
-                _ => Purpose::Compare,
-            },
-            expiry: configuration == "expiry",
-            reaper: (configuration == "reaper").then(Collections::default),
+            purpose,
+            collections: Collections::default(),
         }
     }
 
@@ -307,7 +301,7 @@ impl Generator {
     }
 
     fn request(&mut self) -> Sent {
-        if self.purpose == Purpose::CompareQuotas && self.one_in(6) {
+        if self.purpose == Purpose::Quotas && self.one_in(6) {
             return quotas::request(&mut self.random);
         }
         let op = self.pick(&[
@@ -396,15 +390,16 @@ impl Generator {
         if let Some(step) = self.next.pop_front() {
             return step;
         }
-        if let Some(reaper) = &mut self.reaper {
-            self.next.extend(reaper.sequence(&mut self.random, clients));
+        if self.purpose == Purpose::Collections {
+            let sequence = self.collections.sequence(&mut self.random, clients);
+            self.next.extend(sequence);
             return self.next_step(clients);
         }
         let client = self.below(clients);
         if self.one_in(60) {
             return self.reopen(client);
         }
-        if self.expiry && self.one_in(250) {
+        if self.purpose == Purpose::Expiry && self.one_in(250) {
             return self.expire();
         }
         if self.one_in(150) {

@@ -44,6 +44,8 @@ pub struct Pair {
     xid: i32,
     /// zxids that ended a session.
     closings: HashSet<i64>,
+    /// The last zxid of each side.
+    reached: [i64; 2],
     compared: Compared,
 }
 
@@ -68,6 +70,7 @@ impl Pair {
             names: [Names::new(zxids), Names::new(zxids)],
             xid: 0,
             closings: HashSet::new(),
+            reached: [0; 2],
             compared: Compared::default(),
         };
         for slot in 0..CLIENTS {
@@ -122,7 +125,7 @@ impl Pair {
         (left != right).then(|| describe(&left, &right))
     }
 
-    /// The ephemerals of a session that ends are deleted in no particular order: events of
+    /// The ephemerals of a session that ends are deleted in no particular order: events of
     /// such a transaction are sorted.
     fn settled(&self, mut answers: Vec<String>) -> Vec<String> {
         let closing = |text: &String| {
@@ -157,6 +160,7 @@ impl Pair {
                 let awaited = if *op == PING { XID_PING } else { *xid };
                 for frame in half.receive_until(awaited)? {
                     let is_reply = In(&frame).int()? == awaited;
+                    self.reached[side] = self.reached[side].max(zxid_of(&frame));
                     if side == 0 {
                         learn(*op, &frame);
                         self.compared.requests += u64::from(is_reply);
@@ -188,25 +192,50 @@ impl Pair {
         (first..).zip(requests.iter().map(|(op, _)| *op)).collect()
     }
 
-    /// Collects what has come meanwhile on every open connection. In an ensemble each server
-    /// catches up first.
+    /// Collects what has come meanwhile on every open connection.
     fn probe(&mut self, answers: &mut Answers, ops: &[(i32, i32)]) -> Result<()> {
-        let (xid, op, body) = if self.is_ensemble() {
-            (XID_SYNC, SYNC, Out::default().text("/").0)
-        } else {
-            (XID_PING, PING, Vec::new())
-        };
+        if self.is_ensemble() {
+            return self.catch_up(answers, ops);
+        }
         for half in self.clients.iter_mut().flatten() {
             if !half.closed {
-                half.send(xid, op, &body)?;
+                half.send(XID_PING, PING, &[])?;
             }
         }
         for (index, client) in self.clients.iter_mut().enumerate() {
             for (side, half) in client.iter_mut().enumerate() {
-                for frame in half.receive_until(xid)? {
+                for frame in half.receive_until(XID_PING)? {
                     let text = render::frame(&frame, ops, &self.names[side]);
                     answers[side].push(format!("client {index}: {text}"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// The same for ensembles: each server gets as far as the one that answered last. A genuine
+    /// server answers a sync now and then before it has applied everything, so it is asked until
+    /// it has.
+    fn catch_up(&mut self, answers: &mut Answers, ops: &[(i32, i32)]) -> Result<()> {
+        let body = Out::default().text("/").0;
+        let began = Instant::now();
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            for (side, half) in client.iter_mut().enumerate() {
+                let mut at = -1;
+                while !half.closed && at < self.reached[side] {
+                    ensure!(began.elapsed() < PATIENCE, "client {index} stays behind");
+                    half.send(XID_SYNC, SYNC, &body)?;
+                    for frame in half.receive_until(XID_SYNC)? {
+                        if In(&frame).int()? == XID_SYNC {
+                            at = zxid_of(&frame);
+                            continue;
+                        }
+                        let text = render::frame(&frame, ops, &self.names[side]);
+                        answers[side].push(format!("client {index}: {text}"));
+                    }
+                }
+                let at = self.names[side].zxid(at);
+                answers[side].push(format!("client {index} is at {at}"));
             }
         }
         Ok(())

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::wire::In;
 
-/// How much of a zxid is compared.
+/// How much of a zxid is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Zxids {
@@ -16,7 +16,7 @@ pub enum Zxids {
     No,
 }
 
-/// What two right servers call differently: session ids by the order in which they came,
+/// What two right servers call differently: session ids by the order in which they came,
 /// and zxids.
 #[derive(Debug, Default)]
 pub struct Names {
@@ -113,7 +113,7 @@ fn stat(r: &mut In<'_>, names: &Names) -> Result<String> {
     let (version, cversion, aversion) = (r.int()?, r.int()?, r.int()?);
     let owner = names.of(r.long()?);
     let (length, children, pzxid) = (r.int()?, r.int()?, names.zxid(r.long()?));
-    //
+    //
     let times = format!("{}{}", u8::from(ctime > 0), u8::from(mtime >= ctime));
     Ok(format!(
         "stat({czxid} {mzxid} t{times} v{version} c{cversion} a{aversion} {owner} {length} {children} p{pzxid})"
@@ -127,7 +127,7 @@ fn data(r: &mut In<'_>) -> Result<String> {
     })
 }
 
-/// Children and ephemerals.
+/// Children and ephemerals.
 fn names_sorted(r: &mut In<'_>) -> Result<String> {
     let count = r.int()?;
     let mut list = (0..count).map(|_| r.text()).collect::<Result<Vec<_>>>()?;
