@@ -178,6 +178,9 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
             break;
         }
     }
+    if totals.differences == 0 && run_dir().exists() {
+        std::fs::remove_dir_all(run_dir()).context("remove the servers' files")?;
+    }
     let Compared {
         requests,
         handshakes,
@@ -335,9 +338,7 @@ impl Round<'_> {
     }
 
     fn dir(&self, side: &str) -> PathBuf {
-        let name = format!("{}-{side}", self.configuration.name);
-        let run = format!("target/interop/diff/{}", std::process::id());
-        root().join(run).join(name)
+        run_dir().join(format!("{}-{side}", self.configuration.name))
     }
 
     fn lines(&self) -> Vec<&'static str> {
@@ -395,6 +396,13 @@ impl Side {
             servers,
         }
     }
+}
+
+/// Where the servers of this run have their files; runs do not disturb each other.
+fn run_dir() -> PathBuf {
+    root()
+        .join("target/interop/diff")
+        .join(std::process::id().to_string())
 }
 
 fn clear(dir: &std::path::Path) -> Result<()> {

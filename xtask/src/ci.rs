@@ -34,8 +34,12 @@ const STEPS: &[Step] = &[
     ("tests", || {
         crate::run("cargo", &["test", "--workspace"], &[])
     }),
+    // Rounds so short that each configuration has one.
     ("differential", || {
-        peers(&["diff", "--ops", "10000", "--seed", "1"])
+        peers(&["diff", "--ops", "12000", "--round", "1500", "--seed", "1"])
+    }),
+    ("fresh seed", || {
+        peers(&["diff", "--ops", "4000", "--round", "600"])
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
