@@ -405,8 +405,8 @@ impl Generator {
         if self.one_in(150) {
             return self.end(client);
         }
-        let count = if self.one_in(10) {
-            2 + self.below(6)
+        let count = if self.one_in(4) {
+            2 + self.below(11)
         } else {
             1
         };
