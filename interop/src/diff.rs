@@ -45,7 +45,7 @@ pub struct DiffArgs {
     /// Of the random numbers; a new one each time when absent
     #[arg(long)]
     seed: Option<u64>,
-    /// Steps before the servers begin anew
+    /// Steps before the servers begin anew; a quarter where they wait for their clocks
     #[arg(long, default_value_t = 2500)]
     round: u64,
     /// Compare the genuine server with itself: proves the test
@@ -165,11 +165,16 @@ pub fn run(args: &DiffArgs) -> Result<ExitCode> {
     let mut totals = Totals::default();
     let mut round = 0;
     while goes_on(totals.compared.requests) && (totals.differences == 0 || args.keep_going) {
+        let configuration = chosen[round % chosen.len()];
         let test = Round {
             args,
-            configuration: chosen[round % chosen.len()],
+            configuration,
             seed: seed.wrapping_add(round as u64),
-            steps: args.round,
+            steps: match configuration.purpose {
+                // These wait for the servers' clocks.
+                Purpose::Expiry | Purpose::Collections => args.round.div_ceil(4),
+                _ => args.round,
+            },
         };
         test.run(&mut totals)?;
         round += 1;
@@ -265,9 +270,10 @@ impl Round<'_> {
         const SHOWN: usize = 12;
         let name = self.configuration.name;
         println!("{name}: seed {}: DIFFERENCE\n{difference}", self.seed);
+        let round = self.args.round;
         println!(
-            "again: interop diff --seed {} --only {name} --ops {} --round {}",
-            self.seed, self.steps, self.steps
+            "again: interop diff --seed {} --only {name} --ops {round} --round {round}",
+            self.seed
         );
         for (at, step) in done
             .iter()

@@ -36,10 +36,10 @@ const STEPS: &[Step] = &[
     }),
     // Rounds so short that each configuration has one.
     ("differential", || {
-        peers(&["diff", "--ops", "12000", "--round", "1500", "--seed", "1"])
+        peers(&["diff", "--ops", "11000", "--round", "1000", "--seed", "1"])
     }),
     ("fresh seed", || {
-        peers(&["diff", "--ops", "4000", "--round", "600"])
+        peers(&["diff", "--ops", "4000", "--round", "350"])
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),

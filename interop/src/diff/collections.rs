@@ -76,7 +76,7 @@ impl Collections {
                 ends: false,
             })
             .collect();
-        steps.push(Step::Settle { gone });
+        steps.push(Step::Settle { top: base, gone });
         steps
     }
 }
@@ -162,7 +162,7 @@ mod tests {
         let first = collections.sequence(&mut random, 3);
         let second = collections.sequence(&mut random, 3);
         let gone = |steps: &[Step]| match steps.last() {
-            Some(Step::Settle { gone }) => gone.clone(),
+            Some(Step::Settle { gone, .. }) => gone.clone(),
             other => panic!("{other:?}"),
         };
         let (a, b) = (gone(&first), gone(&second));

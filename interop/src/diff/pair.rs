@@ -116,7 +116,7 @@ impl Pair {
             } => self.requests(*client, requests, *ends, learn),
             Step::Reopen { client, how } => self.reopen(*client, *how),
             Step::Expire { requests } => self.expire(requests),
-            Step::Settle { gone } => self.await_collection(gone),
+            Step::Settle { top, gone } => self.await_collection(top, gone),
         };
         let [left, right] = match answers {
             Ok(answers) => answers.map(|side| self.settled(side)),
@@ -407,7 +407,7 @@ impl Pair {
     }
 
     /// Waits until both sides have collected the paths, then shows both trees.
-    fn await_collection(&mut self, gone: &[String]) -> Result<Answers> {
+    fn await_collection(&mut self, top: &str, gone: &[String]) -> Result<Answers> {
         let began = Instant::now();
         for path in gone {
             for side in 0..2 {
@@ -424,7 +424,7 @@ impl Pair {
         self.compared.trees += 1;
         // A shortened sequence collects paths of other numbers too.
         loop {
-            let trees = [self.tree(0)?, self.tree(1)?];
+            let trees = [self.tree(0, top)?, self.tree(1, top)?];
             if trees[0] == trees[1] || began.elapsed() >= PATIENCE {
                 return Ok(trees);
             }
@@ -447,16 +447,17 @@ impl Pair {
     }
 
     /// Every node with its data, list and Stat.
-    fn tree(&mut self, side: usize) -> Result<Vec<String>> {
+    fn tree(&mut self, side: usize, top: &str) -> Result<Vec<String>> {
         let mut lines = Vec::new();
-        let mut paths = vec!["/".to_owned()];
+        let mut paths = vec![top.to_owned()];
         while let Some(path) = paths.pop() {
             let body = Out::default().text(&path);
             let node = self.ask(side, 4, &body.clone().flag(false).0)?;
             let list = self.ask(side, 6, &body.clone().0)?;
             let children = self.ask(side, 8, &body.flag(false).0)?;
             let mut r = In(children.get(16..).unwrap_or_default());
-            for _ in 0..r.int()? {
+            // A refusal has no children.
+            for _ in 0..r.int().unwrap_or_default() {
                 let name = r.text()?;
                 paths.push(format!("{}/{name}", path.trim_end_matches('/')));
             }

@@ -41,8 +41,9 @@ pub enum Step {
     Expire {
         requests: Vec<Sent>,
     },
-    /// Both servers have collected these paths; then the trees are compared.
+    /// Both servers have collected these paths; then the trees at and below `top` are compared.
     Settle {
+        top: String,
         gone: Vec<String>,
     },
 }
@@ -106,7 +107,7 @@ impl fmt::Display for Step {
                 write!(f, "a session that expires:")?;
                 put(f, requests)
             }
-            Self::Settle { gone } => write!(f, "both collect {gone:?}"),
+            Self::Settle { top, gone } => write!(f, "below {top} both collect {gone:?}"),
         }
     }
 }
