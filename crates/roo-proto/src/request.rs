@@ -416,6 +416,8 @@ fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
     let mut ops = Vec::new();
     // Java misses a path only when the whole has been read.
     let mut path_missing = false;
+    // A read in a multi is refused once a write has been read too, or at the end.
+    let mut reads = false;
     while let Some(op) = multi_header(r).map_err(ordered)? {
         ops.push(match op {
             op_code::CREATE
@@ -442,10 +444,19 @@ fn multi<'a>(r: &mut Reader<'a>) -> Decoded<Vec<MultiOp<'a>>> {
                 path: path_or_note(r, &mut path_missing).map_err(ordered)?,
                 version: r.i32().map_err(ordered)?,
             },
+            op_code::GET_DATA | op_code::GET_CHILDREN if ops.is_empty() => {
+                r.string().map_err(ordered)?;
+                r.bool().map_err(ordered)?;
+                reads = true;
+                continue;
+            }
             _ => return Err(BadRequest::MalformedWrite),
         });
+        if reads {
+            return Err(BadRequest::MalformedWrite);
+        }
     }
-    if path_missing {
+    if path_missing || reads {
         Err(BadRequest::MalformedWrite)
     } else {
         Ok(ops)
@@ -586,6 +597,30 @@ mod tests {
             decode(op_code::MULTI, &body, 99),
             Err(BadRequest::Malformed)
         );
+    }
+
+    #[test]
+    fn a_read_in_a_multi_is_refused_only_behind_the_faults_of_the_write_that_follows() {
+        let mut read = Vec::new();
+        header(&mut read, op_code::GET_DATA, false);
+        jute::put_string(&mut read, "/a");
+        jute::put_bool(&mut read, false);
+        let create = |acl: i32| {
+            let mut body = read.clone();
+            header(&mut body, op_code::CREATE, false);
+            jute::put_string(&mut body, "/a");
+            jute::put_buffer(&mut body, None);
+            jute::put_i32(&mut body, acl);
+            jute::put_i32(&mut body, 0);
+            header(&mut body, -1, true);
+            body
+        };
+        let multi = |body: &[u8]| decode(op_code::MULTI, body, 99).err();
+        assert_eq!(multi(&create(-1)), Some(BadRequest::Malformed));
+        assert_eq!(multi(&create(0)), Some(BadRequest::MalformedWrite));
+        let mut alone = read.clone();
+        header(&mut alone, -1, true);
+        assert_eq!(multi(&alone), Some(BadRequest::MalformedWrite));
     }
 
     proptest! {
