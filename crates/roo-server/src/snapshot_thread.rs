@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crc32fast::Hasher;
+use parking_lot::RwLockWriteGuard;
 use roo_peer::{LinkGone, PeerLinks};
 use roo_proto::txn::DIGEST_VERSION;
 use roo_replica::event::Event;
@@ -209,6 +210,8 @@ impl Slices<'_> {
                 return Err(StateReplaced);
             }
             self.done = state.snapshot_slice(limits::SNAPSHOT_SLICE_NODES, &mut self.bytes);
+            // Whoever waits goes next: the lock would be taken again before they are awake.
+            RwLockWriteGuard::unlock_fair(state);
         }
         Ok(Some(&self.bytes))
     }

@@ -27,6 +27,9 @@ const GZIP_MAGIC: [u8; 2] = [0x1F, 0x8B];
 /// The longest that can stand behind the first seal, a digest of the oldest kind included.
 const MAX_TRAILER: usize = 1024;
 const BUFFER: usize = 1 << 17;
+/// Bytes written between two syncs of a snapshot. With one sync at the end of a large snapshot
+/// the log's own syncs would wait behind all of it, and the clients behind those.
+const SYNC_STEP: u64 = 1 << 20;
 
 /// The tree's digest at a zxid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,18 @@ pub struct Trailer {
 struct FileStream {
     file: Box<dyn DiskFile>,
     offset: u64,
+    /// What is before is durable.
+    synced: u64,
+}
+
+impl FileStream {
+    const fn new(file: Box<dyn DiskFile>) -> Self {
+        Self {
+            file,
+            offset: 0,
+            synced: 0,
+        }
+    }
 }
 
 impl Read for FileStream {
@@ -66,6 +81,10 @@ impl Write for FileStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write_at(self.offset, bytes)?;
         self.offset += bytes.len() as u64;
+        if self.offset - self.synced >= SYNC_STEP {
+            self.file.sync_data()?;
+            self.synced = self.offset;
+        }
         Ok(bytes.len())
     }
 
@@ -138,7 +157,7 @@ impl SnapshotWriter {
         let name = snapshot_name(zxid, compression);
         let path = dir.join(format!("{TEMPORARY_PREFIX}{name}"));
         let file = disk.open(&path, OpenMode::Create).at("create", &path)?;
-        let file = BufWriter::with_capacity(BUFFER, FileStream { file, offset: 0 });
+        let file = BufWriter::with_capacity(BUFFER, FileStream::new(file));
         let out = match compression {
             Compression::Plain => Compressor::Plain(file),
             Compression::Gzip => {
@@ -265,7 +284,7 @@ impl SnapshotReader {
     pub fn open(disk: &dyn Disk, snapshot: &SnapshotFile) -> Result<Self, StoreError> {
         let path = snapshot.path.clone();
         let file = disk.open(&path, OpenMode::Read).at("open", &path)?;
-        let file = BufReader::with_capacity(BUFFER, FileStream { file, offset: 0 });
+        let file = BufReader::with_capacity(BUFFER, FileStream::new(file));
         let input: Box<dyn Read> = match snapshot.compression {
             Compression::Plain => Box::new(file),
             Compression::Gzip => Box::new(BufReader::with_capacity(BUFFER, GzDecoder::new(file))),

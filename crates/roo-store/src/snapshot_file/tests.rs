@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::file_name::list_snapshots;
-use crate::sim_disk::SimDisk;
+use crate::sim_disk::{Crash, SimDisk};
 
 const ALL: [Compression; 3] = [Compression::Plain, Compression::Gzip, Compression::Snappy];
 
@@ -175,4 +175,24 @@ fn a_full_disk_leaves_the_older_snapshot_of_that_zxid() {
     let file = list_snapshots(disk.as_ref(), &dir).unwrap().remove(0);
     assert_eq!(file.path, path);
     assert_eq!(read(disk.as_ref(), &file, 3).unwrap().0, b"old");
+}
+
+#[test]
+fn a_large_snapshot_is_synced_while_it_is_written() {
+    let (sim, disk, dir) = disk_with_dir();
+    let mut writer =
+        SnapshotWriter::create(Arc::clone(&disk), &dir, Zxid(1), Compression::Plain).unwrap();
+    disk.sync_dir(&dir).unwrap();
+    let piece = vec![7; 1000];
+    let mut written = 0;
+    while written < 4 * SYNC_STEP {
+        writer.write(&piece).unwrap();
+        written += piece.len() as u64;
+    }
+    let found = sim.after_crash(Crash::Lost).list(&dir).unwrap();
+    let durable: u64 = found.iter().map(|entry| entry.len).sum();
+    assert!(
+        written - durable <= SYNC_STEP + 2 * BUFFER as u64,
+        "{durable} of {written} bytes would survive"
+    );
 }
