@@ -9,4 +9,5 @@ pub mod diff;
 pub mod exchange;
 pub mod proxy;
 pub mod servers;
+pub mod suites;
 pub mod wire;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{abuse, bench, clients, diff, exchange};
+use interop::{abuse, bench, clients, diff, exchange, suites};
 
 #[derive(Debug, Parser)]
 #[command(name = "interop")]
@@ -26,6 +26,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// One data directory, opened by both servers in turn.
     Exchange(exchange::ExchangeArgs),
+    /// The test suites of the clients' own packages.
+    Suites(suites::SuitesArgs),
 }
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
             Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),
             Command::Exchange(arguments) => exchange::run(&arguments),
+            Command::Suites(arguments) => suites::run(&arguments),
         }
     };
     run().unwrap_or_else(|error| {
