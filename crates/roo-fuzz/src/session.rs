@@ -17,8 +17,9 @@ use roo_proto::request;
 use roo_proto::txn::{self, TxnHeader};
 use roo_replica::effect::{CloseReason, Deliveries, Effect, OrderedRead};
 use roo_replica::event::{ConnId, Connect, Event, Ordered};
+use roo_replica::read_path::ReadMode;
 use roo_replica::reaper::ReaperRules;
-use roo_replica::{Config, Replica};
+use roo_replica::{Config, Replica, Role};
 use roo_state::prepare::PrepareRules;
 use roo_state::read::{self, Reader};
 use roo_state::state::{Change, Rules, State};
@@ -87,6 +88,14 @@ impl Deliveries for Clients {
 
     fn applied(&mut self, _: Option<ConnId>, _: i32, _: &TxnHeader, _: ErrorCode) {}
 
+    fn role_changed(&mut self, role: Role, _: bool) {
+        panic!("a server alone became {role:?}");
+    }
+
+    fn undecodable(&mut self, zxid: Zxid, what: &'static str) {
+        panic!("{zxid}: {what}");
+    }
+
     fn digest_mismatch(&mut self, zxid: Zxid, expected: u64, actual: u64) {
         panic!("digest after {zxid}: prepared {expected}, applied {actual}");
     }
@@ -121,10 +130,13 @@ fn server() -> Server {
         max_field_bytes: MAX_PACKET,
         first_session: SessionId(0x0100_0000_0000_0001),
         seed: 1,
+        read_mode: ReadMode::Local,
+        min_voters: 2,
+        leader_serves: true,
     };
     let now = Time(1_000_000);
     Server {
-        replica: Replica::new(config, &state, now),
+        replica: Replica::standalone(config, &state, now),
         state,
         clients: Clients::default(),
         now,
@@ -155,6 +167,7 @@ impl Server {
                 Effect::Connected { conn, response } => self.clients.connected(conn, &response),
                 Effect::Close { conn, why } => self.clients.close(conn, why),
                 Effect::RollLog | Effect::TakeSnapshot => {}
+                Effect::Send { .. } | Effect::Zab(_) => panic!("{effect:?} without an ensemble"),
             }
         }
     }
@@ -162,7 +175,10 @@ impl Server {
     /// The disk has everything: apply and answer it.
     fn settle(&mut self) {
         self.handle(Event::LogDurable { upto: self.written });
-        self.replica.commit(&mut self.state, &mut self.clients);
+        let mut effects = Vec::new();
+        self.replica
+            .commit(self.now, &mut self.state, &mut self.clients, &mut effects);
+        assert!(effects.is_empty(), "{effects:?}");
     }
 
     fn connect(&mut self, timeout_ms: i32) {
