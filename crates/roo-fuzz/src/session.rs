@@ -19,7 +19,7 @@ use roo_replica::effect::{CloseReason, Deliveries, Effect, OrderedRead};
 use roo_replica::event::{ConnId, Connect, Event, Ordered};
 use roo_replica::read_path::ReadMode;
 use roo_replica::reaper::ReaperRules;
-use roo_replica::{Config, Replica, Role};
+use roo_replica::{Config, LocalSessions, Replica, Role};
 use roo_state::prepare::PrepareRules;
 use roo_state::read::{self, Reader};
 use roo_state::state::{Change, Rules, State};
@@ -133,6 +133,8 @@ fn server() -> Server {
         read_mode: ReadMode::Local,
         min_voters: 2,
         leader_serves: true,
+        local_sessions: LocalSessions::Off,
+        read_only_after_ms: None,
     };
     let now = Time(1_000_000);
     Server {

@@ -70,6 +70,8 @@ pub enum CloseReason {
     SessionClosed,
     /// Its session is not known here.
     UnknownSession,
+    /// This server has no leader, and the client wants more than to read, or a session of others.
+    ReadOnly,
     /// This server has no leader, or leaves clients to others.
     NotServing,
 }

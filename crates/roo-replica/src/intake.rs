@@ -15,6 +15,7 @@ use roo_state::state::State;
 
 use crate::effect::{CloseReason, Effect};
 use crate::event::{ConnId, Connect, Ordered};
+use crate::local_sessions::makes_ephemeral;
 use crate::peer_message::PeerMessage;
 use crate::replica::{InFlight, Origin, Replica, Role, Waiting};
 use crate::sessions::Owner;
@@ -42,7 +43,11 @@ impl Replica {
             .timeout_ms
             .min(self.config.max_session_timeout_ms)
             .max(self.config.min_session_timeout_ms);
-        if connect.session == SessionId(0) {
+        if self.role == Role::ReadOnly && connect.read_only != Some(true) {
+            close(effects, conn, CloseReason::ReadOnly);
+        } else if connect.session == SessionId(0) && self.begins_locally() {
+            self.create_local_session(now, conn, connect, timeout_ms, effects);
+        } else if connect.session == SessionId(0) {
             self.create_session(now, wall, state, conn, connect, timeout_ms, effects);
         } else {
             self.resume_session(now, conn, connect, timeout_ms, effects);
@@ -53,6 +58,7 @@ impl Replica {
     fn answers_clients(&self) -> bool {
         match self.role {
             Role::Looking => false,
+            Role::ReadOnly => true,
             Role::Leading { .. } => self.config.leader_serves,
             Role::Standalone | Role::Learning { .. } => true,
         }
@@ -113,6 +119,11 @@ impl Replica {
     ) {
         let session = connect.session;
         let tracked = self.sessions.find(session).copied();
+        if self.role == Role::ReadOnly && tracked.is_none() {
+            // Nobody can say whether it lives.
+            close(effects, conn, CloseReason::ReadOnly);
+            return;
+        }
         if let Some(Owner::Connection(old)) = tracked.and_then(|tracked| tracked.owner) {
             // Even a wrong password ends the older connection, as in Java.
             close(effects, old, CloseReason::SessionMoved);
@@ -122,7 +133,7 @@ impl Replica {
         let knows_password = connect.password.as_deref() == Some(&password[..]);
         if let Role::Learning { link, .. } = self.role
             && knows_password
-            && !tracked.is_some_and(|tracked| tracked.closing)
+            && !tracked.is_some_and(|tracked| tracked.closing || tracked.local)
         {
             if let Some(peers) = &mut self.peers {
                 peers.revalidate(session, conn, timeout_ms, connect.read_only);
@@ -141,7 +152,8 @@ impl Replica {
             let owner = Owner::Connection(conn);
             self.sessions.attach(now, session, timeout_ms, owner);
         }
-        let response = handshake_response(session, timeout_ms, resumed, connect.read_only);
+        let mut response = handshake_response(session, timeout_ms, resumed, connect.read_only);
+        self.say_read_only(&mut response);
         effects.push(Effect::Connected { conn, response });
     }
 
@@ -162,9 +174,25 @@ impl Replica {
             close(effects, conn, CloseReason::SessionMoved);
             return;
         }
-        let closing = tracked.closing;
+        let (closing, local) = (tracked.closing, tracked.local);
         if self.waited_too_long(now, &ordered) {
             self.refuse_in_turn(state, &ordered, ErrorCode::THROTTLED_OP);
+            return;
+        }
+        let needs_leader = op_code::is_write(ordered.op) || ordered.op == op_code::SYNC;
+        if local && ordered.op == op_code::CLOSE_SESSION {
+            self.close_local_session(state, &ordered);
+            return;
+        }
+        if self.role == Role::ReadOnly && needs_leader {
+            self.refuse_in_turn(state, &ordered, ErrorCode::NOT_READ_ONLY);
+            return;
+        }
+        if local
+            && makes_ephemeral(ordered.op, &ordered.body, self.config.max_field_bytes)
+            && !self.upgrade(now, wall, state, session, effects)
+        {
+            self.refuse_in_turn(state, &ordered, ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
             return;
         }
         if ordered.op == op_code::SYNC && !self.reads_in_rounds() && self.sync(&ordered, effects) {
@@ -180,7 +208,7 @@ impl Replica {
                 self.decide(now, wall, state, ordered, closing, effects);
             }
             Role::Learning { .. } => self.forward(ordered, effects),
-            Role::Looking => close(effects, conn, CloseReason::NotServing),
+            Role::Looking | Role::ReadOnly => close(effects, conn, CloseReason::NotServing),
         }
     }
 
@@ -303,7 +331,8 @@ impl Replica {
     }
 
     pub(crate) fn on_touched(&mut self, at: Time, session: SessionId) {
-        if self.role.decides() {
+        let is_local = self.sessions.find(session).is_some_and(|t| t.local);
+        if self.role.decides() || is_local {
             self.sessions.touch(at, session);
         } else if let Some(tracked) = self.sessions.find(session)
             && let Some(peers) = &mut self.peers

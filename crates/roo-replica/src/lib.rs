@@ -6,7 +6,8 @@
 //! [`Replica::commit`] with the state for writing when there is something to apply.
 //!
 //! In reading order: [`event`] and [`effect`] are the whole interface, [`peer_message`] what goes
-//! to other servers; [`replica`] where each event goes; `intake` what clients ask, by role;
+//! to other servers; [`replica`] where each event goes; `intake` what clients ask, by role,
+//! and `local_sessions` what a server keeps to itself;
 //! `write_path` the way of a write from request to reply; [`read_path`] the reads that must
 //! wait; `peers` Zab, the other replicas and changes of role; [`sessions`] the clock of every
 //! session; [`snapshotting`] when a snapshot is due; [`reaper`] when containers and expired nodes
@@ -21,6 +22,7 @@ extern crate std;
 pub mod effect;
 pub mod event;
 mod intake;
+mod local_sessions;
 pub mod peer_message;
 mod peers;
 pub mod read_path;
@@ -30,4 +32,4 @@ pub mod sessions;
 pub mod snapshotting;
 mod write_path;
 
-pub use replica::{Config, Replica, Role};
+pub use replica::{Config, LocalSessions, Replica, Role};

@@ -19,9 +19,10 @@ use roo_zab::{Message, Proposal, Zab, effect};
 use crate::effect::{CloseReason, Deliveries, Effect};
 use crate::event::ConnId;
 use crate::intake::handshake_response;
+use crate::local_sessions::makes_ephemeral;
 use crate::peer_message::PeerMessage;
 use crate::read_path::{Asker, Rounds};
-use crate::replica::{InFlight, Origin, Replica, Role};
+use crate::replica::{InFlight, LocalSessions, Origin, Replica, Role};
 use crate::sessions::Owner;
 use crate::write_path::refusal;
 
@@ -34,6 +35,8 @@ pub(crate) enum Ready {
     Role(effect::Role),
     /// An ensemble is in force.
     Ensemble(Arc<Ensemble>),
+    /// There has been no leader for too long.
+    ReadOnly,
 }
 
 /// A client that came back and waits for the leader's word.
@@ -346,7 +349,7 @@ impl Replica {
         let prepared = if op == op_code::CREATE_SESSION {
             self.create_remote_session(now, state, link, session, body)
         } else {
-            let refused = self.refuse_remote(link, session, op);
+            let refused = self.refuse_remote(request);
             if op == op_code::CLOSE_SESSION {
                 self.sessions.close(session);
             }
@@ -378,11 +381,24 @@ impl Replica {
 
     /// Why a learner's request is not even looked at. The end of a session is never refused.
     /// Java: `SessionTrackerImpl.checkSession`.
-    fn refuse_remote(&mut self, link: LinkId, session: SessionId, op: i32) -> Option<ErrorCode> {
+    fn refuse_remote(&mut self, request: &RemoteRequest<'_>) -> Option<ErrorCode> {
+        let RemoteRequest {
+            link,
+            session,
+            op,
+            body,
+            ..
+        } = *request;
         if op == op_code::CLOSE_SESSION {
             return None;
         }
         match self.sessions.find(session) {
+            // It may be a local session of the learner's; one that owns nodes is known here.
+            None if self.config.local_sessions != LocalSessions::Off
+                && !makes_ephemeral(op, body, self.config.max_field_bytes) =>
+            {
+                None
+            }
             None => Some(ErrorCode::SESSION_EXPIRED),
             Some(tracked) if tracked.closing => Some(ErrorCode::SESSION_EXPIRED),
             Some(tracked) => match tracked.owner {
@@ -445,9 +461,33 @@ impl Replica {
                 self.reaper.restart(now);
             }
             Role::Learning { epoch, .. } => self.adopt_epoch(state, epoch),
-            Role::Looking | Role::Standalone => {}
+            Role::Looking | Role::Standalone | Role::ReadOnly => {}
         }
+        self.looking_since = now;
         deliveries.role_changed(self.role, self.reads_in_rounds());
+    }
+
+    /// When a server that looks for a leader serves reads without one.
+    pub(crate) fn read_only_at(&self) -> Option<Time> {
+        let after = self.config.read_only_after_ms?;
+        (self.role == Role::Looking).then(|| Time(self.looking_since.0.saturating_add(after)))
+    }
+
+    /// Serves reads from here on, if there was no leader for too long.
+    pub(crate) fn serve_reads_at_last(&mut self, now: Time) {
+        if self.read_only_at().is_some_and(|at| at <= now)
+            && let Some(peers) = &mut self.peers
+            && peers.ready.is_empty()
+        {
+            peers.ready.push_back(Ready::ReadOnly);
+        }
+    }
+
+    pub(crate) fn become_read_only(&mut self, deliveries: &mut dyn Deliveries) {
+        if self.role == Role::Looking {
+            self.role = Role::ReadOnly;
+            deliveries.role_changed(self.role, false);
+        }
     }
 
     /// Clients without a session yet are told too.

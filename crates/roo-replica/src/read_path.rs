@@ -76,7 +76,7 @@ impl Replica {
     #[must_use]
     pub fn reads_in_rounds(&self) -> bool {
         match (self.config.read_mode, self.role) {
-            (ReadMode::Local, _) | (_, Role::Standalone | Role::Looking) => false,
+            (ReadMode::Local, _) | (_, Role::Standalone | Role::Looking | Role::ReadOnly) => false,
             (ReadMode::Leader, role) => !role.decides(),
             (ReadMode::Quorum, _) => true,
         }
@@ -120,7 +120,7 @@ impl Replica {
                 message: PeerMessage::ReadIndex { id: round },
             }),
             Role::Leading { .. } => self.on_question(now, Asker::Round(round), effects),
-            Role::Standalone | Role::Looking => {}
+            Role::Standalone | Role::Looking | Role::ReadOnly => {}
         }
     }
 

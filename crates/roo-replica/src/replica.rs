@@ -45,6 +45,22 @@ pub struct Config {
     pub min_voters: usize,
     /// Whether a leader answers clients itself (`leaderServes`).
     pub leader_serves: bool,
+    pub local_sessions: LocalSessions,
+    /// How long a server looks for a leader before it serves reads without one, ms
+    /// (`readonlymode.enabled`); `None` never.
+    pub read_only_after_ms: Option<u64>,
+}
+
+/// Sessions that only one server knows (`localSessionsEnabled`, `localSessionsUpgradingEnabled`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LocalSessions {
+    /// Every session is known to all servers.
+    #[default]
+    Off,
+    /// A session that begins is local, and cannot own ephemerals.
+    On,
+    /// A local session becomes global when it makes an ephemeral.
+    Upgrading,
 }
 
 /// What a server is to its clients.
@@ -54,6 +70,8 @@ pub enum Role {
     Standalone,
     /// It has no leader: it serves nobody.
     Looking,
+    /// It has had no leader for a while, and serves reads to clients that asked for no more.
+    ReadOnly,
     /// It decides the writes of all.
     Leading {
         /// The epoch it leads.
@@ -106,6 +124,8 @@ pub(crate) enum Origin {
     },
     /// Another server's client, or the server itself: an expired session, a collected node.
     Elsewhere,
+    /// A local session of this server that becomes global.
+    Upgrade,
 }
 
 /// A place in the order.
@@ -143,6 +163,8 @@ pub(crate) enum InFlight {
 pub struct Replica {
     pub(crate) config: Config,
     pub(crate) role: Role,
+    /// When the role last changed.
+    pub(crate) looking_since: Time,
     pub(crate) sessions: Sessions,
     pub(crate) overlay: Overlay,
     pub(crate) in_flight: VecDeque<InFlight>,
@@ -180,6 +202,7 @@ impl Replica {
             Snapshotting::new(config.snap_count, config.snap_size_limit_bytes, config.seed);
         Self {
             role,
+            looking_since: now,
             sessions: Sessions::new(config.tick_ms, config.first_session),
             overlay: Overlay::new(),
             in_flight: VecDeque::new(),
@@ -234,15 +257,12 @@ impl Replica {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {
         let zab = self.zab().and_then(Zab::next_deadline);
-        let (reaper, sessions) = if self.role.decides() {
-            (
-                Some(self.reaper.next_deadline()),
-                self.sessions.next_deadline(),
-            )
-        } else {
-            (None, None)
-        };
-        [zab, reaper, sessions].into_iter().flatten().min()
+        let reaper = self.role.decides().then(|| self.reaper.next_deadline());
+        // A learner watches over its local sessions only.
+        let sessions = self.sessions.next_deadline();
+        let read_only = self.read_only_at();
+        let all = [zab, reaper, sessions, read_only];
+        all.into_iter().flatten().min()
     }
 
     /// Whether [`Replica::commit`] may have something to do.
@@ -277,10 +297,11 @@ impl Replica {
             Event::Disconnected { conn, session } => self.on_disconnected(conn, session),
             Event::Touched { session, at } => self.on_touched(at, session),
             Event::DeadlineReached => {
+                self.expire_sessions(now, wall, state, effects);
                 if self.role.decides() {
-                    self.expire_sessions(now, wall, state, effects);
                     self.collect_nodes(now, wall, state, effects);
                 }
+                self.serve_reads_at_last(now);
                 if self
                     .zab()
                     .and_then(Zab::next_deadline)

@@ -35,6 +35,8 @@ pub struct Tracked {
     pub owner: Option<Owner>,
     /// Its end is on the way.
     pub closing: bool,
+    /// Only this server knows it; it lives and ends without a transaction.
+    pub local: bool,
 }
 
 /// See the module.
@@ -80,9 +82,35 @@ impl Sessions {
                 expires_at,
                 owner,
                 closing: false,
+                local: false,
             },
         );
         self.buckets.entry(expires_at).or_default().push(session);
+    }
+
+    /// Begins to watch over a session that only this server knows.
+    pub fn track_local(&mut self, now: Time, session: SessionId, timeout_ms: i32, owner: Owner) {
+        self.track(now, session, timeout_ms, Some(owner));
+        if let Some(tracked) = self.live.get_mut(&session) {
+            tracked.local = true;
+        }
+    }
+
+    /// A session is no longer this server's alone. `attended` tells whether another server watches
+    /// over it from here on.
+    pub fn make_global(&mut self, session: SessionId, attended: bool) {
+        if let Some(tracked) = self.live.get_mut(&session) {
+            tracked.local = false;
+            if attended {
+                tracked.expires_at = Time(u64::MAX);
+            }
+        }
+    }
+
+    /// Sessions that only this server knows.
+    #[must_use]
+    pub fn local_count(&self) -> usize {
+        self.live.values().filter(|tracked| tracked.local).count()
     }
 
     /// Remembers a session of a client of this server, whose end another server decides.
@@ -94,6 +122,7 @@ impl Sessions {
                 expires_at: Time(u64::MAX),
                 owner,
                 closing: false,
+                local: false,
             },
         );
     }
@@ -180,7 +209,9 @@ impl Sessions {
                 };
                 if tracked.expires_at > now {
                     let bucket = tracked.expires_at;
-                    self.buckets.entry(bucket).or_default().push(session);
+                    if bucket != Time(u64::MAX) {
+                        self.buckets.entry(bucket).or_default().push(session);
+                    }
                 } else if !tracked.closing {
                     tracked.closing = true;
                     expired.push(session);

@@ -40,7 +40,7 @@ impl Replica {
         let zxid = match self.role {
             Role::Standalone => self.proposed.next(),
             Role::Leading { .. } => self.zab()?.next_zxid()?,
-            Role::Looking | Role::Learning { .. } => return None,
+            Role::Looking | Role::ReadOnly | Role::Learning { .. } => return None,
         };
         Some(TxnHeader {
             client_id: session.0,
@@ -150,6 +150,10 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         for session in self.sessions.expire(now) {
+            if self.sessions.find(session).is_some_and(|t| t.local) {
+                self.end_local_session(session, CloseReason::SessionExpired, effects);
+                continue;
+            }
             let Some(header) = self.header(session, 0, wall) else {
                 return;
             };
@@ -210,6 +214,7 @@ impl Replica {
             match ready {
                 Ready::Proposal(proposal) => self.apply_proposal(state, &proposal, deliveries),
                 Ready::Role(role) => self.change_role(now, role, state, deliveries),
+                Ready::ReadOnly => self.become_read_only(deliveries),
                 Ready::Ensemble(ensemble) => show_ensemble(state, &ensemble, deliveries),
             }
         }
@@ -354,7 +359,7 @@ impl Replica {
                 deliveries.connected(conn, &response);
                 Some(conn)
             }
-            Origin::Elsewhere => None,
+            Origin::Elsewhere | Origin::Upgrade => None,
         };
         deliveries.applied(conn, op, &header, applied.error);
         if let Some(Owner::Connection(owner)) = owner {

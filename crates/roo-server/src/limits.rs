@@ -49,3 +49,6 @@ pub const CONNECT_RETRY_MS: u64 = 10;
 
 /// Bytes of committed transactions kept in memory for learners that come back. Limit: pieces.
 pub const COMMIT_LOG_BYTES: usize = 64 * 1024 * 1024;
+
+/// A server without a leader waits at least so long before it serves reads, ms. Limit: pieces.
+pub const READ_ONLY_AFTER_MS: u64 = 2000;

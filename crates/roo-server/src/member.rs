@@ -8,7 +8,7 @@ use roo_peer::grpc::GrpcLinks;
 use roo_peer::{Joiners, Listen, Parameters, PeerEvents, PeerLinks};
 use roo_proto::ids::{ServerId, Time};
 use roo_replica::read_path::ReadMode as ReplicaReadMode;
-use roo_replica::{Config as ReplicaConfig, Replica};
+use roo_replica::{Config as ReplicaConfig, LocalSessions, Replica};
 use roo_state::state::State;
 use roo_store::data_dir::DataDir;
 use roo_store::disk::Disk;
@@ -19,7 +19,7 @@ use roo_zab::config::{Config as ZabConfig, Recovered};
 
 use crate::config::ServerConfig;
 use crate::config::dynamic::ConfigFiles;
-use crate::config::ensemble::{EnsembleConfig, ReadMode};
+use crate::config::ensemble::{EnsembleConfig, LocalSessions as ConfiguredSessions, ReadMode};
 use crate::limits;
 use crate::peer_inbox::PeerInbox;
 use crate::queue::BatchQueue;
@@ -54,6 +54,14 @@ pub fn replica(
     };
     replica.min_voters = member.fewest_voters();
     replica.leader_serves = member.leader_serves;
+    replica.local_sessions = match member.local_sessions {
+        ConfiguredSessions::Off => LocalSessions::Off,
+        ConfiguredSessions::On => LocalSessions::On,
+        ConfiguredSessions::Upgrading => LocalSessions::Upgrading,
+    };
+    // Java: `ReadOnlyZooKeeperServer` starts after as long.
+    let patience_ms = config.tick_time_ms.max(limits::READ_ONLY_AFTER_MS);
+    replica.read_only_after_ms = member.read_only_mode.then_some(patience_ms);
     let zab = Zab::new(zab_config(config, member), recovered, now);
     Ok(Replica::member(replica, zab, now))
 }

@@ -16,7 +16,7 @@ use roo_peer::PeerLinks;
 use roo_proto::connect::initial_session_id;
 use roo_replica::read_path::ReadMode;
 use roo_replica::reaper::ReaperRules;
-use roo_replica::{Config as ReplicaConfig, Replica};
+use roo_replica::{Config as ReplicaConfig, LocalSessions, Replica};
 use roo_state::access::Providers;
 use roo_state::prepare::PrepareRules;
 use roo_state::state::Rules;
@@ -314,6 +314,8 @@ fn replica_config(config: &ServerConfig, clock: Clock) -> ReplicaConfig {
         read_mode: ReadMode::Local,
         min_voters: 2,
         leader_serves: true,
+        local_sessions: LocalSessions::Off,
+        read_only_after_ms: None,
     }
 }
 

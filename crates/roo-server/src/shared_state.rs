@@ -274,6 +274,7 @@ impl Shared {
         *self.role.lock() = (role, self.clock.now());
         match role {
             Role::Standalone => {}
+            Role::ReadOnly => tracing::warn!("no leader for a while: reads are served without one"),
             Role::Looking => tracing::warn!("no leader: clients are not served"),
             Role::Leading { epoch } => tracing::info!(epoch, "this server leads"),
             Role::Learning {
