@@ -87,18 +87,17 @@ impl StartError {
     }
 }
 
-/// What to do about a directory that the operating system does not let us use.
+/// What to do about a file that the operating system does not let us use; the store knows what to
+/// do about the directories.
 fn advice(error: &StoreError) -> &'static str {
     let StoreError::Io { source, .. } = error else {
         return "";
     };
     match source.kind() {
         io::ErrorKind::PermissionDenied => {
-            "; dataDir, dataLogDir and all files in them must belong to the user of this process"
+            "; all files in dataDir and dataLogDir must belong to the user of this process"
         }
-        io::ErrorKind::NotADirectory => "; dataDir and dataLogDir must be directories",
         io::ErrorKind::IsADirectory => "; a file is expected there: move the directory away",
-        io::ErrorKind::ReadOnlyFilesystem => "; dataDir and dataLogDir must be writable",
         io::ErrorKind::StorageFull => "; make room on its disk",
         _ => "",
     }

@@ -270,7 +270,7 @@ fn whoever_cannot_start_is_told_why_and_what_to_do() {
             1,
         ),
         (path("used"), 0, "stop that server first", 3),
-        (path("file"), 0, "must be directories", 3),
+        (path("file"), 0, "a directory that it may write", 3),
         (path("odd"), 0, "a file is expected there", 3),
         (path("nameless"), 0, "its first line is \"me\"", 3),
     ];
