@@ -163,7 +163,8 @@ pub enum Effect {
         ensemble: Arc<Ensemble>,
     },
     /// An ensemble is in force: connect to its members, write the dynamic configuration, show it
-    /// in /zookeeper/config.
+    /// in /zookeeper/config. The file is written before a record that is appended later counts
+    /// as durable: what is acknowledged in an ensemble is never forgotten for an older one.
     Activate {
         /// It.
         ensemble: Arc<Ensemble>,

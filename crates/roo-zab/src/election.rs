@@ -11,6 +11,7 @@ use roo_proto::ids::{ServerId, Time, Zxid};
 
 use crate::effect::Effect;
 use crate::message::{NO_VOTE, Notification, PeerState, Vote};
+use crate::quorum::is_quorum;
 use crate::server::Server;
 
 /// What a server said it votes for.
@@ -270,23 +271,26 @@ impl Election {
             self.send(from, PeerState::Looking, server, effects);
             return None;
         }
-        if !server.membership.is_voter(ballot.vote.leader) || ballot.vote.zxid < Zxid::ZERO {
-            return None;
-        }
+        // One that may not lead and has not heard of anyone who may is not for anybody yet; but
+        // its round counts.
+        let is_for_someone =
+            server.membership.is_voter(ballot.vote.leader) && ballot.vote.zxid >= Zxid::ZERO;
         let is_later = ballot.round > self.round;
         if is_later {
             self.round = ballot.round;
             self.received.clear();
             self.propose(initial_vote(server));
         }
-        let is_better = self.is_better(ballot.vote, server);
+        let is_better = is_for_someone && self.is_better(ballot.vote, server);
         if is_better {
             self.propose(ballot.vote);
         }
         if is_later || is_better {
             self.send_all(server, effects);
         }
-        self.received.insert(from, ballot);
+        if is_for_someone {
+            self.received.insert(from, ballot);
+        }
         self.conclude(server)
     }
 
@@ -334,10 +338,12 @@ impl Election {
         } else {
             ballots.get(&leader).is_some_and(leads)
         };
+        // Of a proposed ensemble this server's own vote may be the one that is missing: whom it
+        // joins is decided by the one in force.
         confirmed
-            && server
-                .membership
-                .has_quorum(|id| ballots.get(&id).is_some_and(|said| said.agrees(&ballot)))
+            && is_quorum(&server.membership.current, |id| {
+                ballots.get(&id).is_some_and(|said| said.agrees(&ballot))
+            })
     }
 
     /// A newer ensemble is in force somewhere: it is so here too, and the election starts anew.
@@ -406,7 +412,7 @@ fn initial_vote(server: &Server) -> Vote {
     Vote {
         peer_epoch: server.log.current_epoch,
         zxid: server.log.last(),
-        leader: if server.membership.is_voter(server.me()) {
+        leader: if server.membership.current.is_voter(server.me()) {
             server.me()
         } else {
             NO_VOTE

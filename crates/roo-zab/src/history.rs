@@ -169,3 +169,6 @@ pub(crate) fn diverged(learner: Zxid, before: Zxid, next: Zxid) -> Plan {
         Plan::Snapshot
     }
 }
+
+#[cfg(test)]
+mod tests;

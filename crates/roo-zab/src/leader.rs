@@ -13,13 +13,16 @@ mod discovery;
 mod synchronization;
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{ServerId, Time, Zxid};
 
 use crate::effect::{CloseReason, Effect, Role};
 use crate::event::EpochKind;
 use crate::message::{LinkId, Message};
+use crate::quorum::is_quorum;
 use crate::server::{Next, Server};
 
 /// What the leader waits for.
@@ -147,6 +150,9 @@ pub(crate) struct Leader {
     ping_at: Time,
     ping_round: u64,
     confirmation: Confirmation,
+    /// The ensemble before the one in force, and the last proposal that was made while it
+    /// counted: those need its quorum too.
+    outgoing: Option<(Arc<Ensemble>, Zxid)>,
 }
 
 impl Leader {
@@ -160,6 +166,7 @@ impl Leader {
             ping_at: server.in_ms(ping_interval_ms(server)),
             ping_round: 0,
             confirmation: Confirmation::default(),
+            outgoing: None,
         };
         leader.settle_epoch(server, effects);
         leader
@@ -382,19 +389,44 @@ impl Leader {
         next
     }
 
-    /// Whether voters that are synchronised form a quorum with this server.
+    /// Whether voters that are synchronised form a quorum with this server. While proposals need
+    /// the quorum of an ensemble that is not in force any more, that must be there too: if it is
+    /// lost only a new epoch commits them.
     fn has_synced_quorum(&self, server: &Server) -> bool {
-        self.has_quorum(server, LearnerLink::is_live)
+        let outgoing = self.outgoing.as_ref();
+        outgoing.is_none_or(|(ensemble, _)| {
+            is_quorum(ensemble, |id| id == server.me() || self.is_followed_by(id))
+        }) && self.has_quorum(server, LearnerLink::is_live)
     }
 
-    /// Whether this server and the voters whose learner's link fulfils the condition are a quorum.
+    /// Whether that server is synchronised and acknowledges proposals.
+    fn is_followed_by(&self, id: ServerId) -> bool {
+        let follows = |learner: &LearnerLink| learner.is_live() && !learner.observer;
+        let mut learners = self.learners.values();
+        learners.any(|learner| learner.peer == id && follows(learner))
+    }
+
+    /// Whether synchronised followers that vote in an ensemble would be a quorum of it with this
+    /// server. A follower that has just become an observer is about to leave, and would not
+    /// acknowledge anything when it comes back. Java: `Leader.isQuorumSynced`.
+    pub(crate) fn is_quorum_synced(&self, ensemble: &Ensemble, server: &Server) -> bool {
+        let current = &server.membership.current;
+        is_quorum(ensemble, |id| {
+            let stays = current.is_voter(id) || !current.members.contains_key(&id);
+            id == server.me() || (stays && self.is_followed_by(id))
+        })
+    }
+
+    /// Whether this server and the voters whose learner's link fulfils the condition are a
+    /// quorum. One that does not know yet that it votes in a proposed ensemble may have come as
+    /// an observer; it logs what it adopts all the same.
     fn has_quorum(&self, server: &Server, fulfils: impl Fn(&LearnerLink) -> bool) -> bool {
         server.membership.has_quorum(|id| {
             id == server.me()
                 || self
                     .learners
                     .values()
-                    .any(|learner| learner.peer == id && !learner.observer && fulfils(learner))
+                    .any(|learner| learner.peer == id && fulfils(learner))
         })
     }
 

@@ -44,15 +44,11 @@ impl Membership {
         self.ensembles().any(|ensemble| ensemble.is_voter(id))
     }
 
-    /// Whether this server may become the leader.
+    /// Whether a server may become the leader: it votes, and its vote weighs something, in the
+    /// ensemble in force. One that votes only in a proposed ensemble is a stranger to those who
+    /// have not seen the proposal, and they could never elect it.
     pub(crate) fn may_lead(&self, id: ServerId) -> bool {
-        self.is_voter(id) && quorum::weight(&self.current, id).max(self.next_weight(id)) > 0
-    }
-
-    fn next_weight(&self, id: ServerId) -> u64 {
-        self.next
-            .as_ref()
-            .map_or(0, |ensemble| quorum::weight(ensemble, id))
+        quorum::weight(&self.current, id) > 0
     }
 
     /// Everyone who votes, but this server.

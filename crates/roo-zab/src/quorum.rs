@@ -56,3 +56,6 @@ fn is_hierarchical_quorum(
     }
     won > heavy / 2
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,4 +2,6 @@
 
 mod harness;
 mod random;
+#[cfg(feature = "rebreak")]
+mod rebreak;
 mod transcripts;

@@ -10,6 +10,7 @@
 
 use alloc::vec::Vec;
 
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{ServerId, Time, Zxid};
 
 use crate::config::{Config, Recovered};
@@ -134,6 +135,18 @@ impl Zab {
             Machine::Leading(leader) => leader.next_zxid(&self.server),
             Machine::Draining { .. } | Machine::Looking | Machine::Learning(_) => None,
         }
+    }
+
+    /// Whether an ensemble could be proposed: this server leads, no other one is under way, and
+    /// synchronised followers would form its quorum. Without that nothing could commit any more.
+    #[must_use]
+    pub fn may_reconfigure(&self, ensemble: &Ensemble) -> bool {
+        let Machine::Leading(leader) = &self.machine else {
+            return false;
+        };
+        self.next_zxid().is_some()
+            && self.server.membership.next.is_none()
+            && leader.is_quorum_synced(ensemble, &self.server)
     }
 
     /// The role, as [`Effect::RoleChanged`] last said.

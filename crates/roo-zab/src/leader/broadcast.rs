@@ -1,6 +1,7 @@
 //! Ordering transactions: a proposal is committed when quorums of all the ensembles that count
 //! have it on disk, and everything before it is committed.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use roo_proto::ensemble::Ensemble;
@@ -9,6 +10,7 @@ use roo_proto::ids::{ServerId, Zxid};
 use super::{Leader, LearnerLink, Stage};
 use crate::effect::{CloseReason, Effect, Role};
 use crate::message::{LinkId, Message, Proposal};
+use crate::quorum::is_quorum;
 use crate::server::{Next, Server};
 
 impl Leader {
@@ -123,13 +125,16 @@ impl Leader {
                     && learner.acked >= zxid
             })
         };
-        server.membership.has_quorum(|id| {
+        let has = |id: ServerId| {
             if id == server.me() {
                 server.log.durable >= zxid
             } else {
                 acked(id)
             }
-        })
+        };
+        let outgoing = self.outgoing.as_ref().filter(|(_, upto)| zxid <= *upto);
+        outgoing.is_none_or(|(ensemble, _)| is_quorum(ensemble, has))
+            && server.membership.has_quorum(has)
     }
 
     fn commit(&mut self, proposal: &Proposal, server: &mut Server, effects: &mut Vec<Effect>) {
@@ -146,8 +151,21 @@ impl Leader {
                 });
             }
         }
+        if self
+            .outgoing
+            .as_ref()
+            .is_some_and(|(_, upto)| proposal.zxid >= *upto)
+        {
+            self.outgoing = None;
+        }
         let newest = server.log.deliver(effects);
         if let Some(ensemble) = newest {
+            // Who acknowledges a proposal that was made before need not know yet that the new
+            // ensemble is in force, so that the old one may still elect: it must have it.
+            if server.log.last() > proposal.zxid {
+                let old = Arc::clone(&server.membership.current);
+                self.outgoing = Some((old, server.log.last()));
+            }
             server.membership.activate(&ensemble, effects);
         }
         if let Some(successor) = successor

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use roo_proto::ids::Zxid;
+use roo_proto::ids::{ServerId, Zxid};
 
 use super::{Leader, Stage, Step};
 use crate::effect::{CloseReason, Effect};
@@ -103,19 +103,20 @@ impl Leader {
         server: &mut Server,
         effects: &mut Vec<Effect>,
     ) -> Next {
-        let is_collecting = self.stage == Stage::AwaitAckEpochQuorum;
-        if is_collecting && current_epoch.is_some_and(|epoch| is_ahead(epoch, last, server)) {
+        let Some(learner) = self.learners.get_mut(&link) else {
+            return Next::Stay;
+        };
+        let (peer, is_collecting) = (learner.peer, self.stage == Stage::AwaitAckEpochQuorum);
+        if is_collecting && current_epoch.is_some_and(|epoch| is_ahead(peer, epoch, last, server)) {
             return self.drop_learner(link, CloseReason::LearnerAhead, server, effects);
         }
         if last < Zxid::ZERO {
             return self.drop_learner(link, CloseReason::UnexpectedPacket, server, effects);
         }
-        if let Some(learner) = self.learners.get_mut(&link) {
-            learner.last = last;
-            learner.step = Step::Promised {
-                counts: current_epoch.is_some(),
-            };
-        }
+        learner.last = last;
+        learner.step = Step::Promised {
+            counts: current_epoch.is_some(),
+        };
         match self.stage {
             Stage::AwaitAckEpochQuorum => self.settle_promises(server, effects),
             Stage::AwaitSyncQuorum | Stage::Broadcasting => {
@@ -138,10 +139,14 @@ impl Leader {
     }
 }
 
-/// Whether a learner's history is later than this server's. The beginning of an epoch that this
-/// server has adopted stands for a history that this server has.
-fn is_ahead(epoch: u32, last: Zxid, server: &Server) -> bool {
+/// Whether a learner's history shows that this server must not lead it. The beginning of an epoch
+/// that this server has adopted stands for a history that this server has. A longer history of
+/// the same epoch matters only in a voter of the ensemble in force: while that one counts nothing
+/// is committed without its quorum, and a server that has put a later one in force does not come
+/// here ([`CloseReason::ConfigAhead`]).
+fn is_ahead(peer: ServerId, epoch: u32, last: Zxid, server: &Server) -> bool {
     let own = (server.log.current_epoch, server.log.last());
     let is_beginning = last.counter() == 0 && last.epoch() <= own.0;
-    epoch > own.0 || (epoch == own.0 && last > own.1 && !is_beginning)
+    let is_longer = last > own.1 && !is_beginning && server.membership.current.is_voter(peer);
+    epoch > own.0 || (epoch == own.0 && is_longer)
 }

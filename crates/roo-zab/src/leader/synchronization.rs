@@ -251,11 +251,18 @@ impl Leader {
         let Some(learner) = self.learners.get_mut(&link) else {
             return;
         };
+        // One that is proposed while the epoch runs is not committed: the learner would put it
+        // in force. It gets it by its proposal.
+        let ensemble = if self.stage == Stage::AwaitSyncQuorum {
+            server.membership.latest()
+        } else {
+            &server.membership.current
+        };
         let new_leader = Effect::Send {
             link,
             message: Message::NewLeader {
                 epoch: self.epoch,
-                ensemble: Arc::clone(server.membership.latest()),
+                ensemble: Arc::clone(ensemble),
             },
         };
         let is_early =

@@ -302,7 +302,11 @@ impl Learner {
         }
         let in_history = server.log.deliver(effects);
         server.log.window.punch(&core::mem::take(&mut self.unseen));
-        let announced = self.ensemble.take();
+        let announced = self.ensemble.take().filter(|ensemble| {
+            // A genuine leader also announces what it has proposed and not committed.
+            let at = Zxid(ensemble.version);
+            at <= self.noted || at.counter() == 0
+        });
         for ensemble in in_history.iter().chain(&announced) {
             server.membership.activate(ensemble, effects);
         }

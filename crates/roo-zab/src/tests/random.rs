@@ -1,14 +1,19 @@
 //! Chance decides what happens next; whatever it is, Zab's invariants hold, and when the network
 //! heals the servers agree and go on.
+//!
+//! `ZAB_SEEDS` in the environment sets how many runs there are, `ZAB_FROM` the first seed.
 
 use std::format;
 use std::string::String;
+use std::sync::Arc;
 use std::vec::Vec;
 
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::ServerId;
 
-use super::harness::{Choice, World, config, ensemble, zxids};
+use super::harness::{Choice, Node, World, config, ensemble, zxids};
 use crate::message::NO_VOTE;
+use crate::{Event, Role};
 
 /// xorshift64*; a test needs no better.
 struct Dice(u64);
@@ -38,6 +43,8 @@ struct Run {
     written: usize,
     /// How rare trouble is.
     calm: usize,
+    /// A failure is no news.
+    quiet: bool,
 }
 
 impl Run {
@@ -51,6 +58,7 @@ impl Run {
         config.connect_retry_ms = 5;
         config.commit_log_count = [0, 2, 500][dice.roll(3)];
         config.force_snapshot_sync = dice.one_in(8);
+        config.reconfig_enabled = dice.one_in(3);
         let mut world = World::new(config);
         let voters: &[i64] = [&[1, 2, 3][..], &[1, 2, 3, 4, 5], &[1, 2, 3, 4], &[1]][dice.roll(4)];
         let observers: &[i64] = [&[][..], &[8]][dice.roll(2)];
@@ -66,6 +74,7 @@ impl Run {
             seed,
             written: 0,
             calm,
+            quiet: false,
         }
     }
 
@@ -100,20 +109,51 @@ impl Run {
             && (at <= self.world.now || self.dice.one_in(4))
         {
             self.world.now = self.world.now.max(at);
-            self.world.handle(id, crate::Event::DeadlineReached);
+            self.world.handle(id, Event::DeadlineReached);
         }
     }
 
+    /// A leader, perhaps one that is none any more, gets something to do.
     fn write(&mut self) {
-        let id = self.any_server();
-        if self.world.nodes[&id].zab.is_some() {
-            self.written += 1;
-            let text = format!("{}", self.written);
-            self.world.propose(id, &text);
-            if self.dice.one_in(4) {
-                self.world.handle(id, crate::Event::ConfirmLeadership);
+        let any = self.any_server();
+        let id = self
+            .world
+            .leader()
+            .filter(|_| self.dice.one_in(2))
+            .unwrap_or(any);
+        if self.world.nodes[&id].zab.is_none() {
+            return;
+        }
+        let Some(zxid) = self.world.zab(id).next_zxid() else {
+            return;
+        };
+        self.written += 1;
+        let text = format!("{}", self.written);
+        let wants_change = self.world.config.reconfig_enabled && self.dice.one_in(8);
+        let next = wants_change.then(|| self.any_ensemble(zxid.0));
+        let next = next.filter(|next| self.world.zab(id).may_reconfigure(next));
+        self.world.propose_at(id, zxid, &text, next);
+        if self.dice.one_in(4) {
+            self.world.handle(id, Event::ConfirmLeadership);
+        }
+    }
+
+    /// At least one server votes; the others vote, observe, or are left out.
+    fn any_ensemble(&mut self, version: i64) -> Arc<Ensemble> {
+        let all: Vec<_> = self.world.nodes.keys().map(|id| id.0).collect();
+        let (mut voters, mut observers) = (Vec::new(), Vec::new());
+        for id in &all {
+            match self.dice.roll(6) {
+                0 => {}
+                1 => observers.push(*id),
+                _ => voters.push(*id),
             }
         }
+        if voters.is_empty() {
+            voters = all;
+            observers.clear();
+        }
+        ensemble(version, &voters, &observers)
     }
 
     fn make_trouble(&mut self) {
@@ -137,6 +177,17 @@ impl Run {
         }
     }
 
+    fn all(&mut self) {
+        let all: Vec<_> = self.world.nodes.keys().copied().collect();
+        for id in all {
+            self.world.start(id);
+        }
+        for _ in 0..600 {
+            self.step();
+        }
+        self.heal();
+    }
+
     /// Everything works again: the servers agree on one history that holds all that was ever
     /// delivered, and a new transaction commits.
     fn heal(&mut self) {
@@ -147,7 +198,13 @@ impl Run {
                 self.world.start(*id);
             }
         }
-        self.world.advance(5_000);
+        let is_idle = |node: &Node| matches!(node.role, Role::Looking);
+        for _ in 0..100 {
+            self.world.advance(50);
+            if !self.world.nodes.values().any(is_idle) {
+                break;
+            }
+        }
         let leader = self.world.leader();
         let leader = leader.unwrap_or_else(|| panic!("seed {}: nobody leads", self.seed));
         self.world.propose(leader, "last").unwrap();
@@ -165,7 +222,7 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        if std::thread::panicking() && !self.quiet {
             let is_told = |line: &&String| !line.contains(" PING ") && !line.ends_with(" PONG");
             let log: Vec<_> = self.world.log.iter().filter(is_told).collect();
             for line in &log[log.len().saturating_sub(60)..] {
@@ -178,16 +235,17 @@ impl Drop for Run {
     }
 }
 
-fn run(seed: u64) {
+/// The same with a known bug.
+#[cfg(feature = "rebreak")]
+pub(super) fn run_with(seed: u64, rebreak: crate::rebreak::Rebreak) {
     let mut run = Run::new(seed);
-    let all: Vec<_> = run.world.nodes.keys().copied().collect();
-    for id in all {
-        run.world.start(id);
-    }
-    for _ in 0..600 {
-        run.step();
-    }
-    run.heal();
+    run.world.rebreak = rebreak;
+    run.quiet = true;
+    run.all();
+}
+
+fn run(seed: u64) {
+    Run::new(seed).all();
 }
 
 fn run_all(seeds: core::ops::Range<u64>) {
@@ -200,7 +258,7 @@ fn run_all(seeds: core::ops::Range<u64>) {
 #[test]
 fn whatever_happens_nothing_committed_is_lost() {
     let count = std::env::var("ZAB_SEEDS").ok();
-    let count = count.map_or(300, |count| count.parse().unwrap());
+    let count = count.map_or(1_000, |count| count.parse().unwrap());
     let from = std::env::var("ZAB_FROM").map_or(0, |from| from.parse().unwrap());
     run_all(from..from + count);
 }
