@@ -33,3 +33,6 @@ pub mod snapshotting;
 mod write_path;
 
 pub use replica::{Config, LocalSessions, Replica, Role};
+
+#[cfg(test)]
+mod tests;

@@ -63,6 +63,9 @@ pub enum PeerMessage {
         session: SessionId,
         /// See above.
         valid: bool,
+        /// The last transaction decided before: those of the session up to here are for what it
+        /// asked elsewhere, whatever their cxids are.
+        after: Zxid,
     },
     /// Learner, in front of every `Pong`: the sessions heard from since the last one, with their
     /// timeouts in ms.

@@ -222,13 +222,20 @@ impl Replica {
                 };
                 self.on_remote_request(now, wall, state, &request, effects);
             }
-            PeerMessage::Sync => self.in_flight.push_back(InFlight::SyncOf(link)),
+            PeerMessage::Sync => {
+                if matches!(self.role, Role::Leading { .. }) {
+                    self.in_flight.push_back(InFlight::SyncOf(link));
+                }
+            }
             PeerMessage::Revalidate {
                 session,
                 timeout_ms,
             } => {
-                let valid = self.revalidate_here(now, link, session, timeout_ms);
-                let message = PeerMessage::Revalidated { session, valid };
+                let message = PeerMessage::Revalidated {
+                    session,
+                    valid: self.revalidate_here(now, link, session, timeout_ms),
+                    after: self.proposed,
+                };
                 effects.push(Effect::Send { link, message });
             }
             PeerMessage::Touched { sessions } => {
@@ -236,7 +243,7 @@ impl Replica {
                     self.sessions.touch(now, session);
                 }
             }
-            PeerMessage::ReadIndex { id } => {
+            PeerMessage::ReadIndex { id } if matches!(self.role, Role::Leading { .. }) => {
                 self.on_question(now, Asker::Learner { link, id }, effects);
             }
             PeerMessage::SyncDone
@@ -246,8 +253,11 @@ impl Replica {
                     self.on_answer(now, message, effects);
                 }
             }
-            // The transport gives these to whoever installs the snapshot.
-            PeerMessage::Slice { .. } | PeerMessage::SliceEnd { .. } => {}
+            // Whoever asks a server that does not lead hears so from Zab; slices go to whoever
+            // installs the snapshot.
+            PeerMessage::ReadIndex { .. }
+            | PeerMessage::Slice { .. }
+            | PeerMessage::SliceEnd { .. } => {}
         }
     }
 
@@ -259,13 +269,17 @@ impl Replica {
         match message {
             PeerMessage::SyncDone => peers.syncs_done += 1,
             PeerMessage::ReadIndexed { id, zxid } => self.on_index(now, id, zxid, effects),
-            PeerMessage::Revalidated { session, valid } => {
+            PeerMessage::Revalidated {
+                session,
+                valid,
+                after,
+            } => {
                 let at = peers.revalidating.iter().position(|w| w.session == session);
                 let Some(waiting) = at.map(|at| peers.revalidating.remove(at)) else {
                     return;
                 };
                 if waiting.conn != ConnId::NONE {
-                    self.on_revalidated(waiting, valid, effects);
+                    self.on_revalidated(waiting, valid, after, effects);
                 }
             }
             PeerMessage::Zab(_)
@@ -291,7 +305,13 @@ struct RemoteRequest<'a> {
 }
 
 impl Replica {
-    fn on_revalidated(&mut self, waiting: Revalidating, valid: bool, effects: &mut Vec<Effect>) {
+    fn on_revalidated(
+        &mut self,
+        waiting: Revalidating,
+        valid: bool,
+        after: Zxid,
+        effects: &mut Vec<Effect>,
+    ) {
         let Revalidating {
             session,
             conn,
@@ -301,6 +321,7 @@ impl Replica {
         if valid {
             let owner = Some(Owner::Connection(conn));
             self.sessions.attend(session, timeout_ms, owner);
+            self.sessions.begin_after(session, after);
         }
         let response = handshake_response(session, timeout_ms, valid, read_only);
         effects.push(Effect::Connected { conn, response });

@@ -9,7 +9,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
-use roo_proto::ids::{SessionId, Time};
+use roo_proto::ids::{SessionId, Time, Zxid};
 
 use roo_zab::message::LinkId;
 
@@ -35,6 +35,8 @@ pub struct Tracked {
     pub owner: Option<Owner>,
     /// Its end is on the way.
     pub closing: bool,
+    /// The last transaction that can be for what the session asked of another server.
+    pub since: Zxid,
     /// Only this server knows it; it lives and ends without a transaction.
     pub local: bool,
 }
@@ -82,6 +84,7 @@ impl Sessions {
                 expires_at,
                 owner,
                 closing: false,
+                since: Zxid::ZERO,
                 local: false,
             },
         );
@@ -122,9 +125,17 @@ impl Sessions {
                 expires_at: Time(u64::MAX),
                 owner,
                 closing: false,
+                since: Zxid::ZERO,
                 local: false,
             },
         );
+    }
+
+    /// Transactions of this session up to `since` are not for what its new connection asks.
+    pub fn begin_after(&mut self, session: SessionId, since: Zxid) {
+        if let Some(tracked) = self.live.get_mut(&session) {
+            tracked.since = since;
+        }
     }
 
     /// Forgets every session; ids go on where they were.

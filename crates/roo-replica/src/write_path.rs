@@ -294,7 +294,10 @@ impl Replica {
                 session,
                 cxid,
                 origin,
-            }) if session.0 == header.client_id && *cxid == header.cxid => {
+            }) if session.0 == header.client_id
+                && *cxid == header.cxid
+                && self.is_since_it_came(header) =>
+            {
                 let origin = *origin;
                 self.in_flight.pop_front();
                 origin
@@ -302,6 +305,14 @@ impl Replica {
             _ => Origin::Elsewhere,
         };
         self.apply(state, header, txn, digest, origin, deliveries);
+    }
+
+    /// Whether a transaction can be for what its session asked here: it may have come from another
+    /// server, and begun to count its requests anew.
+    fn is_since_it_came(&self, header: TxnHeader) -> bool {
+        self.sessions
+            .find(SessionId(header.client_id))
+            .is_none_or(|tracked| header.zxid > tracked.since)
     }
 
     fn apply(

@@ -181,6 +181,7 @@ fn replica(kind: Kind) -> Result<PeerMessage> {
         Kind::Revalidated(it) => PeerMessage::Revalidated {
             session: SessionId(it.session),
             valid: it.valid,
+            after: Zxid(it.after),
         },
         Kind::Touched(it) => {
             let (sessions, timeouts) = (it.sessions, it.timeouts_ms);

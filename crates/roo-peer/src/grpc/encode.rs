@@ -125,9 +125,14 @@ fn packet(message: PeerMessage) -> Kind {
             session: session.0,
             timeout_ms,
         }),
-        PeerMessage::Revalidated { session, valid } => Kind::Revalidated(pb::Revalidated {
+        PeerMessage::Revalidated {
+            session,
+            valid,
+            after,
+        } => Kind::Revalidated(pb::Revalidated {
             session: session.0,
             valid,
+            after: after.0,
         }),
         PeerMessage::Touched { sessions } => {
             let (sessions, timeouts_ms) = sessions.into_iter().map(|(id, ms)| (id.0, ms)).unzip();

@@ -394,6 +394,10 @@ pub struct Revalidated {
     /// Whether it lives.
     #[prost(bool, tag = "2")]
     pub valid: bool,
+    /// The last transaction that the leader had decided before: those up to here are for requests
+    /// that the session sent elsewhere.
+    #[prost(sfixed64, tag = "3")]
+    pub after: i64,
 }
 /// Sessions that were heard from.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

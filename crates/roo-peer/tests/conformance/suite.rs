@@ -190,6 +190,7 @@ fn every_other_kind() -> Vec<PeerMessage> {
         PeerMessage::Revalidated {
             session,
             valid: true,
+            after: Zxid::new(2, 7),
         },
         PeerMessage::Touched {
             sessions: vec![(session, 1), (SessionId(2), 3)],
