@@ -442,6 +442,7 @@ impl Replica {
         state: &mut State,
         deliveries: &mut dyn Deliveries,
     ) {
+        self.apply_what_is_committed(state, deliveries);
         self.close_handshakes(deliveries);
         self.in_flight.clear();
         self.overlay.clear();

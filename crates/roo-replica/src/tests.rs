@@ -1,4 +1,4 @@
-//! A learner with a leader that the test plays.
+//! One server of an ensemble whose others the test plays.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -70,9 +70,9 @@ fn config() -> Config {
     }
 }
 
-fn zab() -> Zab {
+fn zab(me: ServerId) -> Zab {
     let config = ZabConfig {
-        me: ServerId(1),
+        me,
         tick_ms: 1000,
         init_limit: 10,
         sync_limit: 5,
@@ -144,8 +144,8 @@ impl Deliveries for Clients {
     }
 }
 
-/// The learner, its disk that is always in time, and what it has sent.
-struct Learner {
+/// The server, its disk that is always in time, and what it has sent.
+struct Server {
     replica: Replica,
     state: State,
     clients: Clients,
@@ -153,19 +153,10 @@ struct Learner {
     sent: Vec<PeerMessage>,
 }
 
-impl Learner {
+impl Server {
     /// It follows server 3 in epoch 1.
     fn following(config: Config) -> Self {
-        let mut this = Self {
-            replica: Replica::member(config, zab(), Time(0)),
-            state: State::new(Rules::default(), 1),
-            clients: Clients::default(),
-            link: LinkId(0),
-            sent: Vec::new(),
-        };
-        let mut effects = Vec::new();
-        this.replica.start(Time(0), &mut effects);
-        this.execute(effects);
+        let mut this = Self::started(config, ServerId(1));
         for (from, state) in [
             (LEADER, PeerState::Leading),
             (ServerId(2), PeerState::Following),
@@ -192,6 +183,54 @@ impl Learner {
         this.receive(PeerMessage::Zab(Message::UpToDate));
         assert!(matches!(this.replica.role(), Role::Learning { .. }));
         this.sent.clear();
+        this
+    }
+
+    fn started(config: Config, me: ServerId) -> Self {
+        let mut this = Self {
+            replica: Replica::member(config, zab(me), Time(0)),
+            state: State::new(Rules::default(), 1),
+            clients: Clients::default(),
+            link: LinkId(0),
+            sent: Vec::new(),
+        };
+        let mut effects = Vec::new();
+        this.replica.start(Time(0), &mut effects);
+        this.execute(effects);
+        this
+    }
+
+    /// It leads epoch 1, and server 2 follows.
+    fn leading(config: Config) -> Self {
+        let mut this = Self::started(config, LEADER);
+        let peer = ServerId(1);
+        this.zab(roo_zab::Event::Unreachable { peer });
+        let notification = Notification {
+            vote: Vote {
+                peer_epoch: 0,
+                zxid: Zxid::ZERO,
+                leader: LEADER,
+            },
+            round: 1,
+            state: PeerState::Looking,
+            ensemble: ensemble(),
+        };
+        let (from, link) = (ServerId(2), LinkId(1));
+        this.zab(roo_zab::Event::Notified { from, notification });
+        this.link = link;
+        this.zab(roo_zab::Event::LinkAccepted { link, peer: from });
+        this.receive(PeerMessage::Zab(Message::FollowerInfo {
+            accepted_epoch: 0,
+            config_version: 0,
+            observer: false,
+        }));
+        this.receive(PeerMessage::Zab(Message::AckEpoch {
+            current_epoch: Some(0),
+            last_zxid: Zxid::ZERO,
+        }));
+        let zxid = Zxid::new(1, 0);
+        this.receive(PeerMessage::Zab(Message::Ack { zxid }));
+        assert_eq!(this.replica.role(), Role::Leading { epoch: 1 });
         this
     }
 
@@ -302,7 +341,7 @@ fn refusal() -> Txn {
 
 #[test]
 fn a_write_is_sent_to_the_leader_and_answered_by_its_transaction() {
-    let mut learner = Learner::following(config());
+    let mut learner = Server::following(config());
     learner.resume(Zxid::ZERO);
     learner.request_delete(5);
     assert!(matches!(
@@ -317,7 +356,7 @@ fn a_write_is_sent_to_the_leader_and_answered_by_its_transaction() {
 
 #[test]
 fn what_the_session_asked_elsewhere_answers_nothing_here() {
-    let mut learner = Learner::following(config());
+    let mut learner = Server::following(config());
     learner.resume(Zxid::new(1, 1));
     // The client counts its requests anew on each connection.
     learner.request_delete(1);
@@ -329,7 +368,7 @@ fn what_the_session_asked_elsewhere_answers_nothing_here() {
 
 #[test]
 fn a_read_behind_a_write_keeps_its_place() {
-    let mut learner = Learner::following(config());
+    let mut learner = Server::following(config());
     learner.resume(Zxid::ZERO);
     learner.request_delete(1);
     let mut body = Vec::new();
@@ -343,7 +382,7 @@ fn a_read_behind_a_write_keeps_its_place() {
 
 #[test]
 fn a_sync_waits_for_the_leaders_word_and_reads_behind_it_wait_too() {
-    let mut learner = Learner::following(config());
+    let mut learner = Server::following(config());
     learner.resume(Zxid::ZERO);
     let mut path = Vec::new();
     jute::put_string(&mut path, "/");
@@ -358,7 +397,7 @@ fn a_sync_waits_for_the_leaders_word_and_reads_behind_it_wait_too() {
 
 #[test]
 fn a_quorum_read_waits_for_the_leaders_word_and_for_the_state() {
-    let mut learner = Learner::following(Config {
+    let mut learner = Server::following(Config {
         read_mode: ReadMode::Quorum,
         ..config()
     });
@@ -367,7 +406,7 @@ fn a_quorum_read_waits_for_the_leaders_word_and_for_the_state() {
     jute::put_string(&mut body, "/");
     body.push(0);
     learner.request(1, op_code::EXISTS, body.clone());
-    let asked = |learner: &Learner| {
+    let asked = |learner: &Server| {
         learner
             .sent
             .iter()
@@ -391,7 +430,7 @@ fn a_quorum_read_waits_for_the_leaders_word_and_for_the_state() {
 
 #[test]
 fn without_its_leader_a_learner_closes_everybody_and_forgets_what_they_asked() {
-    let mut learner = Learner::following(config());
+    let mut learner = Server::following(config());
     learner.resume(Zxid::ZERO);
     learner.request_delete(1);
     let link = learner.link;
@@ -407,7 +446,7 @@ fn without_its_leader_a_learner_closes_everybody_and_forgets_what_they_asked() {
 
 #[test]
 fn a_local_session_becomes_global_before_it_owns_a_node() {
-    let mut learner = Learner::following(Config {
+    let mut learner = Server::following(Config {
         local_sessions: LocalSessions::Upgrading,
         ..config()
     });
@@ -440,10 +479,66 @@ fn a_local_session_becomes_global_before_it_owns_a_node() {
     let ops: Vec<i32> = learner
         .sent
         .iter()
-        .filter_map(|message| match message {
-            PeerMessage::Request { op, .. } => Some(*op),
-            _ => None,
+        .map(|message| {
+            let PeerMessage::Request { op, .. } = message else {
+                panic!("{message:?}");
+            };
+            *op
         })
         .collect();
     assert_eq!(ops, [op_code::CREATE_SESSION, op_code::CREATE]);
+}
+
+#[test]
+fn what_is_committed_is_applied_even_behind_a_read_that_is_never_served() {
+    let mut leader = Server::leading(Config {
+        read_mode: ReadMode::Quorum,
+        ..config()
+    });
+    let connect = |session, password| Connect {
+        last_zxid_seen: Zxid::ZERO,
+        timeout_ms: 8000,
+        session,
+        password,
+        read_only: None,
+    };
+    leader.handle(Event::Connecting {
+        conn: CONN,
+        connect: connect(SessionId(0), None),
+    });
+    let zxid = Zxid::new(1, 1);
+    leader.receive(PeerMessage::Zab(Message::Ack { zxid }));
+    let session = leader.clients.connected[0];
+    let ask = |leader: &mut Server, xid, op, body: &[u8]| {
+        leader.handle(Event::Requested(Ordered {
+            conn: CONN,
+            session,
+            xid,
+            op,
+            body: body.into(),
+            ids: [].into(),
+            arrived: Time(10),
+        }));
+    };
+    let mut path = Vec::new();
+    jute::put_string(&mut path, "/");
+    let mut create = Vec::new();
+    jute::put_string(&mut create, "/a");
+    jute::put_buffer(&mut create, Some(b"x"));
+    jute::put_count(&mut create, 1);
+    jute::put_i32(&mut create, 31);
+    jute::put_string(&mut create, "world");
+    jute::put_string(&mut create, "anyone");
+    jute::put_i32(&mut create, 0);
+    // No quorum answers the read's question; the write behind it is committed all the same.
+    ask(&mut leader, 1, op_code::SYNC, &path);
+    ask(&mut leader, 2, op_code::CREATE, &create);
+    let zxid = Zxid::new(1, 2);
+    leader.receive(PeerMessage::Zab(Message::Ack { zxid }));
+    assert_eq!(leader.state.last_zxid(), Zxid::new(1, 1));
+    let link = leader.link;
+    leader.zab(roo_zab::Event::LinkClosed { link });
+    assert_eq!(leader.replica.role(), Role::Looking);
+    assert_eq!(leader.state.last_zxid(), zxid);
+    assert!(leader.state.tree.find("/a").is_some());
 }

@@ -271,6 +271,33 @@ impl Replica {
         }
     }
 
+    /// What is committed must reach the state even if it stands behind a read that can no longer
+    /// be served: nobody delivers it again.
+    pub(crate) fn apply_what_is_committed(
+        &mut self,
+        state: &mut State,
+        deliveries: &mut dyn Deliveries,
+    ) {
+        for waiting in core::mem::take(&mut self.in_flight) {
+            match waiting {
+                InFlight::Txn {
+                    header,
+                    txn,
+                    digest,
+                    origin,
+                } if header.zxid <= self.committed => {
+                    self.apply(state, header, txn, digest, origin, deliveries);
+                }
+                InFlight::Txn { .. }
+                | InFlight::Forwarded { .. }
+                | InFlight::Read { .. }
+                | InFlight::Sync(_)
+                | InFlight::SyncOf(_)
+                | InFlight::Answer { .. } => self.in_flight.push_back(waiting),
+            }
+        }
+    }
+
     /// Applies what the leader has committed; the oldest request sent to it may be what it is for.
     fn apply_proposal(
         &mut self,
