@@ -44,9 +44,6 @@ pub const LONG_WAIT: Duration = Duration::from_secs(3600);
 /// How long a winning vote waits for a better one, ms. Java waits 200. Limit: pieces.
 pub const FINALIZE_WAIT_MS: u64 = 50;
 
-/// Longest wait between two attempts to reach a leader that is not yet one, ms. Limit: pieces.
-pub const CONNECT_RETRY_MS: u64 = 10;
-
 /// Bytes of committed transactions kept in memory for learners that come back. Limit: pieces.
 pub const COMMIT_LOG_BYTES: usize = 64 * 1024 * 1024;
 

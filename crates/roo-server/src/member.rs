@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use roo_peer::grpc::GrpcLinks;
 use roo_peer::{Joiners, Listen, Parameters, PeerEvents, PeerLinks};
+use roo_proto::ensemble::MemberRole;
 use roo_proto::ids::{ServerId, Time};
 use roo_replica::read_path::ReadMode as ReplicaReadMode;
 use roo_replica::{Config as ReplicaConfig, LocalSessions, Replica};
@@ -80,14 +81,21 @@ fn zab_config(config: &ServerConfig, member: &EnsembleConfig) -> ZabConfig {
         finalize_wait_ms: limits::FINALIZE_WAIT_MS,
         min_notification_ms: member.min_notification_interval_ms,
         max_notification_ms: member.max_notification_interval_ms,
-        connect_retry_ms: member
-            .leader_connect_delay_during_retry_ms
-            .min(limits::CONNECT_RETRY_MS),
+        connect_retry_ms: member.leader_connect_delay_during_retry_ms,
         commit_log_count: member.commit_log_count,
         commit_log_bytes: limits::COMMIT_LOG_BYTES,
         force_snapshot_sync: member.force_snapshot_sync,
         reconfig_enabled: config.reconfig_enabled,
     }
+}
+
+/// Whether a server writes a log and snapshots. One that may become a voter must.
+#[must_use]
+pub fn keeps_log(config: &ServerConfig, member: &EnsembleConfig) -> bool {
+    let observes = member
+        .my_member()
+        .is_some_and(|me| me.role == MemberRole::Observer);
+    member.sync_enabled || !observes || config.reconfig_enabled
 }
 
 /// Listens for the other servers and begins to dial them.

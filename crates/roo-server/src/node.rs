@@ -521,6 +521,7 @@ impl Starter {
                     .filter(|_| self.config.reconfig_enabled),
                 me: ensemble.me,
             },
+            keeps_log: member::keeps_log(&self.config, ensemble),
         })
     }
 
@@ -562,6 +563,11 @@ impl Starter {
             storage: Arc::clone(storage),
             snapshots: snapshots.clone(),
             ensemble,
+            keeps_log: self
+                .config
+                .ensemble
+                .as_ref()
+                .is_none_or(|member| member::keeps_log(&self.config, member)),
         };
         spawn("replica", move || {
             let _guard = PoisonGuard("replica");

@@ -48,6 +48,8 @@ pub struct ReplicaLoop {
     pub snapshots: SyncSender<SnapshotInput>,
     /// The other servers; `None` without an ensemble.
     pub ensemble: Option<Ensemble>,
+    /// Whether there is a log that snapshots shorten.
+    pub keeps_log: bool,
 }
 
 /// What one round of the loop hands over.
@@ -167,6 +169,9 @@ impl ReplicaLoop {
                     });
                 }
                 Effect::RollLog => handover.records.push(StorageInput::Roll),
+                Effect::TakeSnapshot if !self.keeps_log => {
+                    self.shared.inbox.push(Input::Event(Event::SnapshotEnded));
+                }
                 Effect::TakeSnapshot => handover.after_commit.push(SnapshotInput::Take),
                 Effect::Connected { .. } | Effect::Close { .. } => handover.told.push(effect),
                 Effect::Send { link, message } => self.send(link, message),

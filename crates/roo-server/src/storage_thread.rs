@@ -19,6 +19,7 @@ use roo_zab::message::LinkId;
 
 use crate::group_commit::GroupCommit;
 use crate::member::DynamicFiles;
+use crate::node::fatal;
 use crate::peer_inbox::SlicePart;
 use crate::queue::BatchQueue;
 use crate::resync::Rewinder;
@@ -90,6 +91,9 @@ pub struct MemberFiles {
     pub rewinder: Rewinder,
     /// The configuration files.
     pub dynamic: DynamicFiles,
+    /// An observer that keeps nothing of its own (`syncEnabled=false`): after a start it asks its
+    /// leader for everything again.
+    pub keeps_log: bool,
 }
 
 impl MemberFiles {
@@ -159,6 +163,11 @@ impl StorageThread {
         self.shared.stats.sync_queue_size.add(batch.len() as u64);
         for input in batch.drain(..) {
             match input {
+                StorageInput::Append { zxid, .. } if !self.keeps_log() => {
+                    self.commit(group)?;
+                    let event = Event::LogDurable { upto: zxid };
+                    self.shared.inbox.push(Input::Event(event));
+                }
                 StorageInput::Append {
                     zxid,
                     record,
@@ -189,6 +198,10 @@ impl StorageThread {
         Ok(stop)
     }
 
+    fn keeps_log(&self) -> bool {
+        self.member.as_ref().is_none_or(|member| member.keeps_log)
+    }
+
     /// What an ensemble wants of the files beside the log's growth; everything before is durable.
     fn reshape(&mut self, input: StorageInput) -> Result<(), StoreError> {
         let Some(member) = &self.member else {
@@ -196,6 +209,10 @@ impl StorageThread {
         };
         match input {
             StorageInput::PersistEpoch { which, epoch } => member.persist_epoch(which, epoch),
+            StorageInput::Truncate { after } if !member.keeps_log => fatal(&format!(
+                "the leader demands to drop everything behind {after}, and with syncEnabled=false \
+                 there is nothing to go back to: start this observer again"
+            )),
             StorageInput::Truncate { after } => member.rewinder.truncate(&mut self.writer, after),
             StorageInput::Install { link, zxid, slices } => {
                 member

@@ -46,7 +46,6 @@ pub struct EnsembleConfig {
     pub standalone_enabled: bool,
     pub init_limit: u64,
     pub sync_limit: u64,
-    pub connect_to_learner_master_limit: u64,
     /// Time between signs of life on a quiet link between servers. `peer.heartbeatIntervalMs`.
     pub heartbeat_interval_ms: u64,
     /// Silence after which such a link is given up. `peer.heartbeatTimeoutMs`.
@@ -55,7 +54,6 @@ pub struct EnsembleConfig {
     pub cnxn_timeout_ms: u64,
     /// Time for the first message of a dialling server. `quorumCnxnTimeoutMs`.
     pub handshake_timeout_ms: u64,
-    pub tcp_keep_alive: bool,
     /// Attempts to bind the election port; `None` is no limit.
     pub election_port_bind_retry: Option<u32>,
     pub min_notification_interval_ms: u64,
@@ -64,8 +62,6 @@ pub struct EnsembleConfig {
     pub leader_serves: bool,
     /// Whether an observer logs and takes snapshots.
     pub sync_enabled: bool,
-    pub observer_reconnect_delay_ms: u64,
-    pub observer_election_delay_ms: u64,
     pub force_snapshot_sync: bool,
     /// Part of the snapshot's size up to which the log is sent instead; negative: never the log.
     pub snapshot_size_factor: f64,

@@ -451,6 +451,22 @@ pub const KEYS: &[Key] = &[
         "connection_throttle_local_session_weight",
         "there are no local sessions",
     ),
+    inert(
+        "connectToLearnerMasterLimit",
+        "a learner may take initLimit to reach its leader",
+    ),
+    inert(
+        "tcpKeepAlive",
+        "links between servers are always probed, see peer.heartbeatIntervalMs",
+    ),
+    inert(
+        "observer.reconnectDelayMs",
+        "an observer comes back as followers do",
+    ),
+    inert(
+        "observer.election.DelayMs",
+        "an observer comes back as followers do",
+    ),
     inert("maxResponseCacheSize", NO_CACHE),
     inert("maxGetChildrenResponseCacheSize", NO_CACHE),
     inert("intBufferStartingSizeBytes", "buffers grow as they must"),

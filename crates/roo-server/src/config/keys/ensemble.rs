@@ -41,11 +41,6 @@ pub const KEYS: &[Key] = &[
         "Ticks of silence after which a link between leader and learner is given up.",
     ),
     on(
-        "connectToLearnerMasterLimit",
-        "initLimit",
-        "Ticks in which a learner must have reached its leader.",
-    ),
-    on(
         "peer.heartbeatIntervalMs",
         "tickTime / 2, or a quarter of the timeout",
         "ms between signs of life between our servers.",
@@ -88,11 +83,6 @@ pub const KEYS: &[Key] = &[
         "Attempts to listen for servers, a second apart; 0: for ever.",
     ),
     on(
-        "tcpKeepAlive",
-        "false",
-        "TCP keep-alive on connections between servers.",
-    ),
-    on(
         "fastleader.minNotificationInterval",
         "200",
         "ms until a vote is sent again; doubles up to the longest.",
@@ -104,7 +94,7 @@ pub const KEYS: &[Key] = &[
     ),
     on(
         "leaderConnectDelayDuringRetryMs",
-        "100",
+        "10",
         "ms between attempts to reach a leader that does not lead yet.",
     ),
     on(
@@ -121,16 +111,6 @@ pub const KEYS: &[Key] = &[
         "observer.syncEnabled",
         "true",
         "Another name for syncEnabled, which wins.",
-    ),
-    on(
-        "observer.reconnectDelayMs",
-        "0",
-        "ms of which an observer waits a random part before it connects again.",
-    ),
-    on(
-        "observer.election.DelayMs",
-        "200",
-        "The same before it looks for a leader again.",
     ),
     on(
         "forceSnapshotSync",

@@ -88,7 +88,7 @@ impl Settings {
                 }),
             };
         }
-        self.tick_limits(&mut options)?;
+        self.tick_limits()?;
         self.warn_of_even_numbers(voters);
         options.me = self.me(config, &ensemble)?;
         options.next_ensemble = self.next_ensemble(version)?;
@@ -122,22 +122,18 @@ impl Settings {
             standalone_enabled: self.flag("standaloneEnabled", true)?,
             init_limit: self.ticks("initLimit")?.unwrap_or(INIT_LIMIT),
             sync_limit: self.ticks("syncLimit")?.unwrap_or(SYNC_LIMIT),
-            connect_to_learner_master_limit: 0,
             heartbeat_interval_ms: 0,
             heartbeat_timeout_ms: 0,
             quorum_listen_on_all_ips: self.flag("quorumListenOnAllIPs", false)?,
             cnxn_timeout_ms: self.amount("cnxTimeout", 5000)?,
             handshake_timeout_ms: 0,
-            tcp_keep_alive: self.flag("tcpKeepAlive", false)?,
             election_port_bind_retry: u32::try_from(bind_retry).ok().filter(|retry| *retry > 0),
             min_notification_interval_ms: min.max(1),
             max_notification_interval_ms: max.max(1),
             leader_connect_delay_during_retry_ms: self
-                .amount("leaderConnectDelayDuringRetryMs", 100)?,
+                .amount("leaderConnectDelayDuringRetryMs", 10)?,
             leader_serves: self.yes_or_no("leaderServes", true)?,
             sync_enabled: self.sync_enabled()?,
-            observer_reconnect_delay_ms: self.amount("observer.reconnectDelayMs", 0)?,
-            observer_election_delay_ms: self.amount("observer.election.DelayMs", 200)?,
             force_snapshot_sync: self.flag("forceSnapshotSync", false)?,
             snapshot_size_factor: self.snapshot_size_factor()?,
             commit_log_count: self.size("commitLogCount", 500)?.max(500),
@@ -212,19 +208,13 @@ impl Settings {
     }
 
     /// What Apache demands of every file that names several servers.
-    fn tick_limits(&self, options: &mut EnsembleConfig) -> Parsed<()> {
+    fn tick_limits(&self) -> Parsed<()> {
         for name in ["initLimit", "syncLimit"] {
             if self.from_file && self.text(name).is_none() {
                 let expected = "a number of ticks: the key is missing, and several servers need it";
                 return Err(self.error(name, expected));
             }
         }
-        let name = "connectToLearnerMasterLimit";
-        let limit = self.number(name, 0, 0..=i64::from(i32::MAX))?;
-        options.connect_to_learner_master_limit = match limit.unsigned_abs() {
-            0 => options.init_limit,
-            limit => limit,
-        };
         Ok(())
     }
 

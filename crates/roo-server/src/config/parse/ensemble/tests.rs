@@ -70,7 +70,6 @@ fn an_ordinary_ensemble_is_understood() {
         (ensemble.me, ensemble.init_limit, ensemble.sync_limit),
         (ServerId(1), 10, 5)
     );
-    assert_eq!(ensemble.connect_to_learner_master_limit, 10);
     assert_eq!(
         (
             ensemble.heartbeat_interval_ms,
@@ -89,19 +88,17 @@ fn an_ordinary_ensemble_is_understood() {
 
 #[test]
 fn every_key_reaches_its_field() {
-    let lines = "connectToLearnerMasterLimit=7\nquorumListenOnAllIPs=true\ncnxTimeout=1\n\
-                 quorumCnxnTimeoutMs=2\nelectionPortBindRetry=0\ntcpKeepAlive=true\n\
+    let lines = "quorumListenOnAllIPs=true\ncnxTimeout=1\n\
+                 quorumCnxnTimeoutMs=2\nelectionPortBindRetry=0\n\
                  fastleader.minNotificationInterval=3\nfastleader.maxNotificationInterval=4\n\
                  leaderConnectDelayDuringRetryMs=5\nleaderServes=no\nsyncEnabled=false\n\
-                 observer.reconnectDelayMs=6\nobserver.election.DelayMs=8\n\
                  forceSnapshotSync=true\nsnapshotSizeFactor=-1\ncommitLogCount=900\n\
                  localSessionsEnabled=true\nlocalSessionsUpgradingEnabled=true\n\
                  readonlymode.enabled=true\nreadMode=quorum\nensemble.name=blue\n\
                  peer.heartbeatIntervalMs=10\npeer.heartbeatTimeoutMs=40\n\
                  standaloneEnabled=false\nelectionAlg=3\npeerType=participant\n";
     let e = Place::new().ensemble(&named(lines));
-    assert_eq!(e.connect_to_learner_master_limit, 7);
-    assert!(e.quorum_listen_on_all_ips && e.tcp_keep_alive && e.force_snapshot_sync);
+    assert!(e.quorum_listen_on_all_ips && e.force_snapshot_sync);
     assert!(!e.leader_serves && !e.sync_enabled && e.read_only_mode);
     assert_eq!((e.cnxn_timeout_ms, e.handshake_timeout_ms), (1, 2));
     assert_eq!(e.election_port_bind_retry, None);
@@ -113,10 +110,6 @@ fn every_key_reaches_its_field() {
         (3, 4)
     );
     assert_eq!(e.leader_connect_delay_during_retry_ms, 5);
-    assert_eq!(
-        (e.observer_reconnect_delay_ms, e.observer_election_delay_ms),
-        (6, 8)
-    );
     assert_eq!((e.snapshot_size_factor, e.commit_log_count), (-1.0, 900));
     assert_eq!(e.local_sessions, LocalSessions::Upgrading);
     assert_eq!(
