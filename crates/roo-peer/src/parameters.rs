@@ -30,6 +30,8 @@ pub struct Parameters {
     pub send_queue_bytes: usize,
     /// [`crate::PeerLinks::send_bulk`] waits while more than this waits to be sent.
     pub bulk_bytes: usize,
+    /// A peer that takes nothing of what waits for so long is given up by whoever sends bulk.
+    pub bulk_patience: Duration,
     /// What may be received on a link and not yet processed.
     pub receive_bytes: usize,
     /// Who may dial beside the members. Key `reconfigEnabled`.
@@ -70,6 +72,7 @@ impl Parameters {
             max_message_bytes: 16 << 20,
             send_queue_bytes: 256 << 20,
             bulk_bytes: 4 << 20,
+            bulk_patience: Duration::from_secs(20),
             receive_bytes: 8 << 20,
             joiners: Joiners::Refused,
         }

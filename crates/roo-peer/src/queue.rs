@@ -3,12 +3,12 @@
 
 use std::collections::VecDeque;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use roo_replica::peer_message::PeerMessage;
 
 use crate::parameters::BATCH_BYTES;
-use crate::surface::LinkGone;
 use crate::weight;
 
 pub(crate) struct SendQueue {
@@ -21,6 +21,8 @@ pub(crate) struct SendQueue {
 struct State {
     messages: VecDeque<PeerMessage>,
     bytes: usize,
+    /// Counts the batches that the writer has taken.
+    taken: u64,
     end: End,
     writer: Option<Waker>,
 }
@@ -41,6 +43,14 @@ pub(crate) enum Batch {
     End,
 }
 
+/// Why bulk was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoRoom {
+    Gone,
+    /// The peer has taken nothing for too long.
+    Stuck,
+}
+
 /// Why a message was not accepted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Full {
@@ -57,6 +67,7 @@ impl SendQueue {
             state: Mutex::new(State {
                 messages: VecDeque::new(),
                 bytes: 0,
+                taken: 0,
                 end: End::Open,
                 writer: None,
             }),
@@ -81,18 +92,10 @@ impl SendQueue {
     }
 
     /// Waits for room.
-    pub(crate) fn push_bulk(&self, message: PeerMessage) -> Result<(), LinkGone> {
+    pub(crate) fn push_bulk(&self, message: PeerMessage, patience: Duration) -> Result<(), NoRoom> {
         let bytes = weight::of(&message);
-        let mut state = self.state.lock();
-        while matches!(state.end, End::Open)
-            && state.bytes > 0
-            && state.bytes + bytes > self.bulk_limit
-        {
-            self.room.wait(&mut state);
-        }
-        if !matches!(state.end, End::Open) {
-            return Err(LinkGone);
-        }
+        let fits = |waiting: usize| waiting == 0 || waiting + bytes <= self.bulk_limit;
+        let mut state = self.wait_until(fits, patience)?;
         state.append(message, bytes);
         let writer = state.writer.take();
         drop(state);
@@ -101,14 +104,28 @@ impl SendQueue {
     }
 
     /// Waits until less waits to be sent than bulk may take.
-    pub(crate) fn wait_for_room(&self) -> Result<(), LinkGone> {
+    pub(crate) fn wait_for_room(&self, patience: Duration) -> Result<(), NoRoom> {
+        let fits = |waiting: usize| waiting <= self.bulk_limit;
+        self.wait_until(fits, patience).map(drop)
+    }
+
+    /// Waits while the peer takes something now and then.
+    fn wait_until(
+        &self,
+        fits: impl Fn(usize) -> bool,
+        patience: Duration,
+    ) -> Result<MutexGuard<'_, State>, NoRoom> {
         let mut state = self.state.lock();
-        while matches!(state.end, End::Open) && state.bytes > self.bulk_limit {
-            self.room.wait(&mut state);
+        while matches!(state.end, End::Open) && !fits(state.bytes) {
+            let taken = state.taken;
+            let timed_out = self.room.wait_for(&mut state, patience).timed_out();
+            if timed_out && state.taken == taken && !fits(state.bytes) {
+                return Err(NoRoom::Stuck);
+            }
         }
         match state.end {
-            End::Open => Ok(()),
-            End::Closing(_) | End::Gone => Err(LinkGone),
+            End::Open => Ok(state),
+            End::Closing(_) | End::Gone => Err(NoRoom::Gone),
         }
     }
 
@@ -165,6 +182,7 @@ impl SendQueue {
             batch.extend(state.messages.pop_front());
         }
         state.bytes -= taken;
+        state.taken += 1;
         drop(state);
         self.room.notify_all();
         Poll::Ready(Batch::Messages(batch))

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use roo_proto::ids::ServerId;
@@ -13,7 +14,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::parameters::Parameters;
-use crate::queue::{Full, SendQueue};
+use crate::queue::{Full, NoRoom, SendQueue};
 use crate::surface::{LinkGone, PeerEvent, PeerEvents, Permit};
 use crate::weight;
 
@@ -36,6 +37,7 @@ pub(crate) struct Registry {
     links: Mutex<HashMap<LinkId, Arc<Link>>>,
     next_accepted: AtomicU64,
     max_message_bytes: usize,
+    bulk_patience: Duration,
 }
 
 /// Why receiving had to stop.
@@ -71,6 +73,7 @@ impl Registry {
             links: Mutex::default(),
             next_accepted: AtomicU64::new(1),
             max_message_bytes: parameters.max_message_bytes,
+            bulk_patience: parameters.bulk_patience,
         }
     }
 
@@ -180,11 +183,29 @@ impl Registry {
         if !self.fits(&link, &message) {
             return Err(LinkGone);
         }
-        link.queue.push_bulk(message)
+        let pushed = link.queue.push_bulk(message, self.bulk_patience);
+        self.given_up(&link, pushed)
     }
 
     pub(crate) fn wait_for_room(&self, id: LinkId) -> Result<(), LinkGone> {
-        self.link(id).ok_or(LinkGone)?.queue.wait_for_room()
+        let link = self.link(id).ok_or(LinkGone)?;
+        let waited = link.queue.wait_for_room(self.bulk_patience);
+        self.given_up(&link, waited)
+    }
+
+    /// A peer that takes nothing must not hold the sender up, nor what it keeps for the peer.
+    fn given_up(&self, link: &Link, result: Result<(), NoRoom>) -> Result<(), LinkGone> {
+        if result == Err(NoRoom::Stuck) {
+            tracing::warn!(
+                "server {} has taken nothing of what is sent to it for {:?}; link {} is closed",
+                link.peer.0,
+                self.bulk_patience,
+                link.id.0
+            );
+            link.queue.cut("nothing is taken".into());
+            link.gone.cancel();
+        }
+        result.map_err(|_| LinkGone)
     }
 
     fn fits(&self, link: &Link, message: &PeerMessage) -> bool {

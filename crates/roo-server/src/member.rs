@@ -136,6 +136,8 @@ fn parameters(config: &ServerConfig, member: &EnsembleConfig) -> Parameters {
     parameters.max_message_bytes = parameters
         .max_message_bytes
         .max(config.jute_max_buffer.saturating_mul(2));
+    let patience_ms = member.init_limit.saturating_mul(config.tick_time_ms);
+    parameters.bulk_patience = Duration::from_millis(patience_ms);
     if config.reconfig_enabled {
         parameters.joiners = Joiners::Admitted;
     }

@@ -150,6 +150,9 @@ impl SnapshotThread {
             Err(NotSent) => {
                 tracing::warn!(?link, %zxid, "a learner left while it was sent a snapshot");
                 links.close(link, CloseReason::RoleChanged);
+                // Whoever closes a link hears no more of it from there.
+                let event = roo_zab::Event::LinkClosed { link };
+                self.shared.inbox.push(Input::Event(Event::Zab(event)));
                 slices.abort();
             }
         }

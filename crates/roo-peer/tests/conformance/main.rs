@@ -26,6 +26,7 @@ over_both!(
     who_cannot_be_reached_closes_the_link,
     a_receiver_that_keeps_its_permits_stops_bulk,
     bulk_that_waits_ends_with_the_link,
+    a_peer_that_takes_nothing_is_given_up,
     a_link_whose_queue_is_full_is_closed,
     a_message_that_is_too_long_closes_the_link,
     one_slow_link_does_not_hold_up_another,

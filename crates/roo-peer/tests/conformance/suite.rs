@@ -314,6 +314,24 @@ fn narrow(id: i64) -> Parameters {
 /// More than all the buffers between two servers hold, whatever the transport.
 const FLOOD: usize = 64 << 20;
 
+pub(crate) fn a_peer_that_takes_nothing_is_given_up(transport: Transport) {
+    let world = World::new(transport);
+    let [one, two] = world.servers(|id| Parameters {
+        bulk_patience: std::time::Duration::from_millis(50),
+        ..narrow(id)
+    });
+    let (dialled, accepted) = link(&two, &one, 2);
+    // The permits of what arrives at one are kept in its inbox.
+    let part = 32 << 10;
+    let refused = (0..FLOOD / part)
+        .find_map(|_| two.links().send_bulk(dialled, slice(part)).err())
+        .expect("all of it was taken");
+    assert_eq!(refused, LinkGone);
+    assert_eq!(two.links().wait_for_room(dialled), Err(LinkGone));
+    closed(&two, dialled);
+    closed(&one, accepted);
+}
+
 pub(crate) fn a_receiver_that_keeps_its_permits_stops_bulk(transport: Transport) {
     let world = World::new(transport);
     let [one, two] = world.servers(narrow);
