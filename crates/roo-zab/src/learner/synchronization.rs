@@ -81,6 +81,10 @@ impl Learner {
         if self.step != Step::AwaitTruncated {
             return Next::Stay;
         }
+        if self.sync_point.counter() == 0 && last < self.sync_point {
+            // The first zxid of an epoch is no record: the log ends before it.
+            self.sync_point = last;
+        }
         if last != self.sync_point {
             // The leader takes the history to be another.
             return self.leave(CloseReason::Gap, effects);
@@ -243,7 +247,12 @@ impl Learner {
         }
         let last = self.last(server);
         if self.sync_point > last {
-            return self.leave(CloseReason::Gap, effects);
+            if self.sync_point.counter() != 0 {
+                return self.leave(CloseReason::Gap, effects);
+            }
+            // The first zxid of an epoch is no record: the leader's history ends with the last
+            // record of an epoch before.
+            self.sync_point = last;
         }
         if let Some(ensemble) = &self.ensemble {
             server.membership.propose(ensemble, effects);
