@@ -21,6 +21,9 @@ pub enum Crash {
 
 #[derive(Clone, Debug, Default)]
 struct Inode {
+    /// As programs see it.
+    content: Vec<u8>,
+    /// As it is after a crash that loses everything.
     durable: Vec<u8>,
     /// Since the last sync: offset and bytes, or a new length.
     pending: Vec<Change>,
@@ -49,22 +52,62 @@ impl Inode {
         }
     }
 
-    fn current(&self) -> Vec<u8> {
-        let mut content = self.durable.clone();
-        for change in &self.pending {
-            Self::apply(&mut content, change, usize::MAX);
+    fn change(&mut self, change: Change) {
+        Self::apply(&mut self.content, &change, usize::MAX);
+        self.pending.push(change);
+    }
+
+    /// After a crash: the first `whole` of the changes, and `torn` bytes of the next one.
+    fn crash(&mut self, whole: usize, torn: usize) {
+        for (at, change) in std::mem::take(&mut self.pending).iter().enumerate() {
+            match change {
+                _ if at < whole => Self::apply(&mut self.durable, change, usize::MAX),
+                Change::Write(..) if at == whole => Self::apply(&mut self.durable, change, torn),
+                Change::Write(..) | Change::Len(_) => {}
+            }
         }
-        content
+        self.content.clone_from(&self.durable);
+    }
+
+    fn sync(&mut self) {
+        for change in std::mem::take(&mut self.pending) {
+            Self::apply(&mut self.durable, &change, usize::MAX);
+        }
     }
 }
 
-#[derive(Debug, Default)]
+/// What happened to names since their directory was synced.
+#[derive(Clone, Debug)]
+struct NameChange {
+    gone: Option<PathBuf>,
+    new: Option<(PathBuf, usize)>,
+}
+
+impl NameChange {
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>) {
+        if let Some(path) = &self.gone {
+            names.remove(path);
+        }
+        if let Some((path, inode)) = &self.new {
+            names.insert(path.clone(), *inode);
+        }
+    }
+
+    fn is_in(&self, dir: &Path) -> bool {
+        let path = self.gone.as_ref().or(self.new.as_ref().map(|new| &new.0));
+        path.is_some_and(|path| path.parent() == Some(dir))
+    }
+}
+
+#[derive(Clone, Debug, Default)]
 struct World {
     inodes: Vec<Inode>,
     /// Names as programs see them.
     names: BTreeMap<PathBuf, usize>,
-    /// Names as they are after a crash.
+    /// Names as they are after a crash that loses everything.
     durable_names: BTreeMap<PathBuf, usize>,
+    /// From those to these, in order.
+    name_changes: Vec<NameChange>,
     dirs: Vec<PathBuf>,
     steps: u64,
     fail_at: Option<(u64, io::ErrorKind)>,
@@ -105,6 +148,7 @@ impl SimDisk {
             inodes: world.inodes.clone(),
             names: world.names.clone(),
             durable_names: world.durable_names.clone(),
+            name_changes: world.name_changes.clone(),
             dirs: world.dirs.clone(),
             ..World::default()
         };
@@ -114,34 +158,88 @@ impl SimDisk {
     /// The disk as it is found after a crash now.
     #[must_use]
     pub fn after_crash(&self, crash: Crash) -> Self {
+        let mut world = self.world().clone();
+        world.crash(&mut |changes: &[Change]| match crash {
+            Crash::Lost => (0, 0),
+            Crash::Kept => (changes.len(), 0),
+            Crash::Torn(bytes) => (changes.len().saturating_sub(1), bytes),
+        });
+        if crash == Crash::Lost {
+            world.keep_names(0);
+        } else {
+            world.keep_names(usize::MAX);
+        }
+        Self(Arc::new(Mutex::new(world)))
+    }
+
+    /// A crash in place. Of each file a first part of what was not synced is there, the last of
+    /// it perhaps torn, and so for names: each independent of the others. `below` chooses a
+    /// number below its argument. What fails no longer fails.
+    pub fn crash(&self, below: &mut dyn FnMut(usize) -> usize) {
+        let mut world = self.world();
+        world.crash(&mut |changes: &[Change]| {
+            let whole = below(changes.len() + 1);
+            let torn = match changes.get(whole) {
+                Some(Change::Write(_, bytes)) => below(bytes.len() + 1),
+                Some(Change::Len(_)) | None => 0,
+            };
+            (whole, torn)
+        });
+        let kept = below(world.name_changes.len() + 1);
+        world.keep_names(kept);
+    }
+
+    /// Every file and its content, as programs see it.
+    #[must_use]
+    pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         let world = self.world();
-        let mut inodes = world.inodes.clone();
-        for inode in &mut inodes {
-            let pending = std::mem::take(&mut inode.pending);
-            let last = pending.len().saturating_sub(1);
-            for (at, change) in pending.iter().enumerate() {
-                match crash {
-                    Crash::Lost => {}
-                    Crash::Kept => Inode::apply(&mut inode.durable, change, usize::MAX),
-                    Crash::Torn(bytes) => {
-                        let limit = if at == last { bytes } else { usize::MAX };
-                        Inode::apply(&mut inode.durable, change, limit);
-                    }
+        let content = |inode: usize| world.inodes.get(inode).map(|i| i.content.clone());
+        let files = world.names.iter();
+        files
+            .map(|(path, inode)| (path.clone(), content(*inode).unwrap_or_default()))
+            .collect()
+    }
+
+    /// Damages a byte of a file, as worn disks do.
+    pub fn flip(&self, path: &Path, offset: usize, mask: u8) {
+        let mut world = self.world();
+        let Some(inode) = world.names.get(path).copied() else {
+            return;
+        };
+        if let Some(inode) = world.inodes.get_mut(inode) {
+            for content in [&mut inode.content, &mut inode.durable] {
+                if let Some(byte) = content.get_mut(offset) {
+                    *byte ^= mask;
                 }
             }
         }
-        let names = match crash {
-            Crash::Lost => world.durable_names.clone(),
-            Crash::Kept | Crash::Torn(_) => world.names.clone(),
-        };
-        let fresh = World {
-            inodes,
-            durable_names: names.clone(),
-            names,
-            dirs: world.dirs.clone(),
-            ..World::default()
-        };
-        Self(Arc::new(Mutex::new(fresh)))
+    }
+}
+
+impl World {
+    /// `survivors` says how many changes of a file are whole, and how much of the next one.
+    fn crash(&mut self, survivors: &mut dyn FnMut(&[Change]) -> (usize, usize)) {
+        for inode in &mut self.inodes {
+            if !inode.pending.is_empty() {
+                let (whole, torn) = survivors(&inode.pending);
+                inode.crash(whole, torn);
+            }
+        }
+        self.steps = 0;
+        self.fail_at = None;
+    }
+
+    fn keep_names(&mut self, count: usize) {
+        for change in std::mem::take(&mut self.name_changes).iter().take(count) {
+            change.apply(&mut self.durable_names);
+        }
+        self.names = self.durable_names.clone();
+    }
+
+    fn rename(&mut self, gone: Option<PathBuf>, new: Option<(PathBuf, usize)>) {
+        let change = NameChange { gone, new };
+        change.apply(&mut self.names);
+        self.name_changes.push(change);
     }
 }
 
@@ -163,7 +261,7 @@ impl Disk for SimDisk {
         }
         let entry = |(path, inode): (&PathBuf, &usize)| {
             let name = path.file_name()?.to_str()?.to_owned();
-            let len = world.inodes.get(*inode)?.current().len() as u64;
+            let len = world.inodes.get(*inode)?.content.len() as u64;
             Some(DirEntry {
                 name,
                 len,
@@ -187,7 +285,7 @@ impl Disk for SimDisk {
                 world.step()?;
                 world.inodes.push(Inode::default());
                 let inode = world.inodes.len() - 1;
-                world.names.insert(path.to_path_buf(), inode);
+                world.rename(None, Some((path.to_path_buf(), inode)));
                 inode
             }
         };
@@ -200,35 +298,40 @@ impl Disk for SimDisk {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.step()?;
-        let inode = world.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        world.names.insert(to.to_path_buf(), inode);
+        let inode = *world.names.get(from).ok_or(io::ErrorKind::NotFound)?;
+        world.rename(Some(from.to_path_buf()), Some((to.to_path_buf(), inode)));
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.step()?;
-        world
-            .names
-            .remove(path)
-            .map(|_| ())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        if !world.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.rename(Some(path.to_path_buf()), None);
+        Ok(())
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.step()?;
-        let here = |path: &PathBuf| path.parent() == Some(dir);
-        let now: Vec<_> = world.names.iter().map(|(p, i)| (p.clone(), *i)).collect();
-        world.durable_names.retain(|path, _| !here(path));
-        world
-            .durable_names
-            .extend(now.into_iter().filter(|(path, _)| here(path)));
+        let (here, elsewhere) = std::mem::take(&mut world.name_changes)
+            .into_iter()
+            .partition(|change: &NameChange| change.is_in(dir));
+        world.name_changes = elsewhere;
+        let here: Vec<NameChange> = here;
+        for change in &here {
+            change.apply(&mut world.durable_names);
+        }
         Ok(())
     }
 
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
-        self.world().dirs.push(dir.to_path_buf());
+        let mut world = self.world();
+        if !world.dirs.iter().any(|known| known == dir) {
+            world.dirs.push(dir.to_path_buf());
+        }
         Ok(())
     }
 
@@ -257,11 +360,11 @@ impl SimFile {
         let failed = world.step();
         if let Some(inode) = world.inodes.get_mut(self.inode) {
             match (failed, change) {
-                (Ok(()), change) => inode.pending.push(change),
+                (Ok(()), change) => inode.change(change),
                 // A write that fails may have left a part of itself.
                 (Err(error), Change::Write(offset, bytes)) => {
                     let half = bytes.get(..bytes.len() / 2).unwrap_or_default().to_vec();
-                    inode.pending.push(Change::Write(offset, half));
+                    inode.change(Change::Write(offset, half));
                     return Err(error);
                 }
                 (Err(error), Change::Len(_)) => return Err(error),
@@ -277,16 +380,15 @@ impl DiskFile for SimFile {
         Ok(world
             .inodes
             .get(self.inode)
-            .map_or(0, |inode| inode.current().len() as u64))
+            .map_or(0, |inode| inode.content.len() as u64))
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let world = self.disk.world();
-        let content = world
-            .inodes
-            .get(self.inode)
-            .map(Inode::current)
-            .unwrap_or_default();
+        let content = match world.inodes.get(self.inode) {
+            Some(inode) => inode.content.as_slice(),
+            None => &[],
+        };
         let from = usize::try_from(offset)
             .unwrap_or(usize::MAX)
             .min(content.len());
@@ -310,8 +412,7 @@ impl DiskFile for SimFile {
         let mut world = self.disk.world();
         world.step()?;
         if let Some(inode) = world.inodes.get_mut(self.inode) {
-            inode.durable = inode.current();
-            inode.pending.clear();
+            inode.sync();
         }
         Ok(())
     }

@@ -262,7 +262,8 @@ impl FileReader {
     /// Offset behind the last byte that is not zero, looking from `from` on; `from` if there is
     /// none.
     fn nonzero_end(&self, from: u64) -> Result<u64, StoreError> {
-        let mut chunk = vec![0; CHUNK];
+        let rest = usize::try_from(self.len.saturating_sub(from)).unwrap_or(CHUNK);
+        let mut chunk = vec![0; rest.clamp(1, CHUNK)];
         let (mut offset, mut nonzero_end) = (from, from);
         loop {
             let read = read_full_at(self.file.as_ref(), offset, &mut chunk);
