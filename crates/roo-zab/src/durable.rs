@@ -18,7 +18,7 @@ use crate::message::{LinkId, Proposal};
 use crate::rebreak::{Bug, Rebreak};
 
 /// This server's history and its epochs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Log {
     pub(crate) window: Window,
     /// The last record that survives a crash.

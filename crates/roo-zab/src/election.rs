@@ -42,7 +42,7 @@ pub(crate) struct Elected {
 }
 
 /// See the module. Between elections it remembers who asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Election {
     /// Java: `logicalclock`.
     pub(crate) round: u64,

@@ -17,7 +17,7 @@ pub(crate) fn follows(last: Zxid, next: Zxid) -> bool {
 }
 
 /// All records behind `base`, in order and without holes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Window {
     base: Zxid,
     records: VecDeque<Proposal>,

@@ -72,7 +72,7 @@ enum Step {
 }
 
 /// One learner's link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct LearnerLink {
     peer: ServerId,
     observer: bool,
@@ -130,7 +130,7 @@ pub(crate) struct LearnerFacts {
 }
 
 /// Questions whether this server still leads.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Confirmation {
     /// Asked since the round began.
     waiting: usize,
@@ -139,7 +139,7 @@ struct Confirmation {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leader {
     pub(crate) stage: Stage,
     /// The new epoch, once it is settled.

@@ -54,7 +54,7 @@ pub(crate) enum Step {
 }
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Learner {
     pub(crate) leader: ServerId,
     /// It came without a vote.

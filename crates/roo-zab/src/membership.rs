@@ -10,7 +10,7 @@ use crate::effect::Effect;
 use crate::quorum;
 
 /// The ensembles that count here.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Membership {
     pub(crate) me: ServerId,
     /// In force. Java: `quorumVerifier`.

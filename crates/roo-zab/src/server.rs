@@ -13,7 +13,7 @@ use crate::message::{LinkId, Proposal, Vote};
 use crate::rebreak::Rebreak;
 
 /// See the module. The roles work on it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Server {
     pub(crate) config: Config,
     pub(crate) now: Time,

@@ -27,7 +27,7 @@ use crate::server::{Next, Server};
 use crate::status::{LinkStatus, Phase, Status, leader_phase, learner_phase};
 
 /// One server's half of Zab.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Zab {
     pub(crate) server: Server,
     election: Election,
@@ -36,7 +36,7 @@ pub struct Zab {
     parked: Vec<Parked>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Machine {
     /// What the last role appended is to be durable before this server says what it has; then it
     /// looks, or joins a leader that was named.
@@ -48,7 +48,7 @@ enum Machine {
     Learning(Learner),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Parked {
     link: LinkId,
     peer: ServerId,
