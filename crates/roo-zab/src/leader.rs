@@ -12,7 +12,7 @@ mod broadcast;
 mod discovery;
 mod synchronization;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -21,7 +21,7 @@ use roo_proto::ids::{ServerId, Time, Zxid};
 
 use crate::effect::{CloseReason, Effect, Role};
 use crate::event::EpochKind;
-use crate::message::{LinkId, Message};
+use crate::message::{LinkId, Message, Notification, PeerState};
 use crate::quorum::is_quorum;
 use crate::server::{Next, Server};
 
@@ -145,6 +145,8 @@ pub(crate) struct Leader {
     /// The new epoch, once it is settled.
     pub(crate) epoch: u32,
     learners: BTreeMap<LinkId, LearnerLink>,
+    /// Voters that have said, since this server was elected, that they are for another.
+    deserters: BTreeSet<ServerId>,
     /// When it gives up.
     deadline: Time,
     ping_at: Time,
@@ -162,6 +164,7 @@ impl Leader {
             stage: Stage::AwaitEpochQuorum,
             epoch: 0,
             learners: BTreeMap::new(),
+            deserters: BTreeSet::new(),
             deadline: server.in_ticks(server.config.init_limit),
             ping_at: server.in_ms(ping_interval_ms(server)),
             ping_round: 0,
@@ -293,6 +296,37 @@ impl Leader {
             self.ping(server, effects);
         }
         next
+    }
+
+    /// A server that waits for its first quorum hears how the others vote. If too many are for
+    /// another it looks again, rather than wait for them until the time is up.
+    /// Java: `leader.maxTimeToWaitForEpoch`.
+    pub(crate) fn on_notification(
+        &mut self,
+        from: ServerId,
+        notification: &Notification,
+        server: &Server,
+    ) -> Next {
+        if self.stage != Stage::AwaitEpochQuorum {
+            return Next::Stay;
+        }
+        let is_for_me = notification.vote.leader == server.me();
+        let looks_on =
+            notification.state == PeerState::Looking && notification.round > server.vote_round;
+        if is_for_me && !looks_on {
+            self.deserters.remove(&from);
+        } else {
+            self.deserters.insert(from);
+        }
+        let may_come = |id: ServerId| {
+            let mut learners = self.learners.values();
+            !self.deserters.contains(&id) || learners.any(|learner| learner.peer == id)
+        };
+        if server.membership.has_quorum(may_come) {
+            Next::Stay
+        } else {
+            Next::Look
+        }
     }
 
     /// The role ends: every link is closed.

@@ -350,10 +350,12 @@ impl Zab {
                     .on_notification(from, notification, server, effects);
                 self.on_elected(elected, effects);
             }
-            Machine::Leading(_) => {
+            Machine::Leading(leader) => {
+                let next = leader.on_notification(from, &notification, &self.server);
                 let state = PeerState::Leading;
                 self.election
                     .answer(from, notification, state, &self.server, effects);
+                return next;
             }
             Machine::Learning(learner) => {
                 if from == learner.leader && learner.is_deserted(&notification, &self.server) {

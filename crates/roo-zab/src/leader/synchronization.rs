@@ -96,7 +96,7 @@ impl Leader {
     ) {
         match plan {
             Plan::Diff { after } => {
-                self.send_diff(link, server, effects);
+                self.send_diff(link, after, server, effects);
                 self.finish_sync(link, after, server, effects);
             }
             Plan::Trunc { to } => {
@@ -114,8 +114,12 @@ impl Leader {
         }
     }
 
-    fn send_diff(&self, link: LinkId, server: &Server, effects: &mut Vec<Effect>) {
-        let upto = self.sync_end(server);
+    /// DIFF names the last committed record that follows, or the learner's own end.
+    fn send_diff(&self, link: LinkId, after: Zxid, server: &Server, effects: &mut Vec<Effect>) {
+        let end = self.sync_end(server);
+        let records = server.log.window.after(after).map(|record| record.zxid);
+        let upto = records.take_while(|zxid| *zxid <= end).last();
+        let upto = upto.unwrap_or_else(|| after.max(server.log.window.base().min(end)));
         let message = Message::Diff { upto };
         effects.push(Effect::Send { link, message });
     }
@@ -189,7 +193,7 @@ impl Leader {
                 _ => Plan::Snapshot,
             };
             match plan {
-                Plan::Diff { .. } => self.send_diff(link, server, effects),
+                Plan::Diff { after } => self.send_diff(link, after, server, effects),
                 Plan::Trunc { to } => effects.push(Effect::Send {
                     link,
                     message: Message::Trunc { to },

@@ -67,7 +67,7 @@ impl Run {
             world.add(ServerId(*id), &ensemble);
         }
         world.chunk = 1 + dice.roll(3);
-        let calm = [30, 80, 200][dice.roll(3)];
+        let calm = [15, 40, 150][dice.roll(3)];
         Self {
             world,
             dice,
@@ -159,7 +159,8 @@ impl Run {
     fn make_trouble(&mut self) {
         let (a, b) = (self.any_server(), self.any_server());
         let is_up = self.world.nodes[&a].zab.is_some();
-        match self.dice.roll(6) {
+        let leader = self.world.leader().unwrap_or(a);
+        match self.dice.roll(9) {
             0 | 1 if is_up => {
                 let kept = self.dice.roll(6);
                 self.world.crash(a, kept);
@@ -173,6 +174,8 @@ impl Run {
             }
             4 => self.world.cut.clear(),
             5 => self.world.break_links(a, b),
+            6 | 7 => self.world.break_links(leader, b),
+            8 => self.world.purge(a),
             _ => {}
         }
     }
