@@ -12,6 +12,7 @@ use roo_proto::reply;
 use roo_proto::request::{self, BadRequest};
 use roo_state::prepare;
 use roo_state::state::State;
+use roo_zab::message::LinkId;
 
 use crate::effect::{CloseReason, Effect};
 use crate::event::{ConnId, Connect, Ordered};
@@ -83,21 +84,7 @@ impl Replica {
         };
         if let Role::Learning { link, .. } = self.role {
             self.sessions.attend(session, timeout_ms, owner);
-            self.in_flight.push_back(InFlight::Forwarded {
-                session,
-                cxid: 0,
-                origin,
-            });
-            effects.push(Effect::Send {
-                link,
-                message: PeerMessage::Request {
-                    session,
-                    cxid: 0,
-                    op: op_code::CREATE_SESSION,
-                    body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
-                    ids: [].into(),
-                },
-            });
+            self.forward_new_session(link, session, timeout_ms, origin, effects);
             return;
         }
         let Some(header) = self.header(session, 0, wall) else {
@@ -107,6 +94,32 @@ impl Replica {
         self.sessions.track(now, session, timeout_ms, owner);
         let prepared = prepare::prepare_create_session(state, &mut self.overlay, timeout_ms);
         self.propose(now, header, prepared, origin, effects);
+    }
+
+    /// Asks the leader to make a session known to all.
+    pub(crate) fn forward_new_session(
+        &mut self,
+        link: LinkId,
+        session: SessionId,
+        timeout_ms: i32,
+        origin: Origin,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.in_flight.push_back(InFlight::Forwarded {
+            session,
+            cxid: 0,
+            origin,
+        });
+        effects.push(Effect::Send {
+            link,
+            message: PeerMessage::Request {
+                session,
+                cxid: 0,
+                op: op_code::CREATE_SESSION,
+                body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
+                ids: [].into(),
+            },
+        });
     }
 
     fn resume_session(

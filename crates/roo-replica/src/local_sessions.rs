@@ -4,7 +4,6 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, WallTime};
@@ -17,7 +16,6 @@ use roo_state::state::State;
 use crate::effect::{CloseReason, Effect};
 use crate::event::{ConnId, Connect, Ordered};
 use crate::intake::{close, handshake_response};
-use crate::peer_message::PeerMessage;
 use crate::replica::{InFlight, LocalSessions, Origin, Replica, Role};
 use crate::sessions::Owner;
 
@@ -93,21 +91,7 @@ impl Replica {
         }
         if let Role::Learning { link, .. } = self.role {
             self.sessions.make_global(session, true);
-            self.in_flight.push_back(InFlight::Forwarded {
-                session,
-                cxid: 0,
-                origin: Origin::Upgrade,
-            });
-            effects.push(Effect::Send {
-                link,
-                message: PeerMessage::Request {
-                    session,
-                    cxid: 0,
-                    op: op_code::CREATE_SESSION,
-                    body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
-                    ids: [].into(),
-                },
-            });
+            self.forward_new_session(link, session, timeout_ms, Origin::Upgrade, effects);
             return true;
         }
         let Some(header) = self.header(session, 0, wall) else {

@@ -11,7 +11,6 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use roo_peer::PeerLinks;
 use roo_proto::ids::Zxid;
-use roo_proto::txn::DIGEST_VERSION;
 use roo_replica::event::Event;
 use roo_replica::peer_message::{PeerMessage, proposal_of};
 use roo_state::state::State;
@@ -22,7 +21,7 @@ use roo_store::file_name::{Compression, list_snapshots};
 use roo_store::history::{self, HistoryReader};
 use roo_store::log::writer::LogWriter;
 use roo_store::rewind;
-use roo_store::snapshot_file::{SnapshotDigest, SnapshotWriter, Trailer};
+use roo_store::snapshot_file::SnapshotWriter;
 use roo_zab::event::History;
 use roo_zab::message::LinkId;
 
@@ -31,6 +30,7 @@ use crate::loading::{self, LoadSettings};
 use crate::peer_inbox::SlicePart;
 use crate::queue::BatchQueue;
 use crate::shared_state::{Input, Shared};
+use crate::snapshot_thread::trailer;
 
 /// What giving up a part of the history takes.
 pub struct Rewinder {
@@ -134,13 +134,8 @@ impl Rewinder {
         let digest = receive(&slices, &mut file)?;
         drop(slices);
         rewind::before_snapshot(&self.disk, &self.dir, log, zxid, self.load.max_record)?;
-        let digest = digest.map(|digest| SnapshotDigest {
-            zxid,
-            version: DIGEST_VERSION,
-            digest,
-        });
-        let last_zxid = (self.with_last_zxid && digest.is_some()).then_some(zxid);
-        let path = file.finish(Trailer { digest, last_zxid })?;
+        let trailer = trailer(zxid, digest, self.with_last_zxid);
+        let path = file.finish(trailer)?;
         rewind::after_snapshot(&self.disk, &self.dir, log, &path)?;
         self.drop_state();
         self.replace_state(self.load_installed(&path)?);

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crc32fast::Hasher;
 use parking_lot::RwLockWriteGuard;
 use roo_peer::{LinkGone, PeerLinks};
+use roo_proto::ids::Zxid;
 use roo_proto::txn::DIGEST_VERSION;
 use roo_replica::event::Event;
 use roo_replica::peer_message::PeerMessage;
@@ -119,14 +120,8 @@ impl SnapshotThread {
         while let Some(bytes) = slices.next().map_err(|StateReplaced| replaced(&self.dir))? {
             file.write(bytes)?;
         }
-        let digest = digest.map(|digest| SnapshotDigest {
-            zxid,
-            version: DIGEST_VERSION,
-            digest,
-        });
-        // A reader with digests takes a lone zxid for a digest.
-        let last_zxid = (self.with_last_zxid && digest.is_some()).then_some(zxid);
-        let path = file.finish(Trailer { digest, last_zxid })?;
+        let trailer = trailer(zxid, digest, self.with_last_zxid);
+        let path = file.finish(trailer)?;
         self.shared.stats.snapshot_time.add(in_ms(began.elapsed()));
         Ok(path)
     }
@@ -181,6 +176,18 @@ impl SnapshotThread {
             Err(error) => tracing::error!(%error, "cannot remove old snapshots and logs"),
         }
     }
+}
+
+/// What stands behind the state in a snapshot file.
+pub(crate) fn trailer(zxid: Zxid, digest: Option<u64>, with_last_zxid: bool) -> Trailer {
+    let digest = digest.map(|digest| SnapshotDigest {
+        zxid,
+        version: DIGEST_VERSION,
+        digest,
+    });
+    // A reader with digests takes a lone zxid for a digest.
+    let last_zxid = (with_last_zxid && digest.is_some()).then_some(zxid);
+    Trailer { digest, last_zxid }
 }
 
 /// A snapshot on its way out, whoever takes it.
