@@ -19,7 +19,7 @@ use roo_state::read::{self, Reader};
 use roo_state::state::{Change, State};
 use roo_state::watch::WatcherId;
 
-use crate::node::fatal;
+use crate::fatal::fatal;
 use crate::shared_state::{Io, IoShared, Mail, Place, Shared};
 use crate::stats::Counters;
 

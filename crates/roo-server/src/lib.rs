@@ -15,6 +15,7 @@ pub mod client;
 pub mod clock;
 pub mod config;
 pub mod dispatcher;
+mod fatal;
 pub mod group_commit;
 pub mod histogram;
 pub mod limits;

@@ -33,6 +33,7 @@ use crate::client::settings::ClientSettings;
 use crate::client::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
+use crate::fatal::{PoisonGuard, fatal};
 use crate::limits;
 use crate::loading::{self, LoadSettings, Loaded};
 use crate::member::{self, DynamicFiles};
@@ -580,21 +581,4 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<JoinHan
     thread::Builder::new()
         .name(format!("roo-{name}"))
         .spawn(work)
-}
-
-/// Ends the process when a thread that must not fail panics: a server without it would seem to
-/// live and answer nothing.
-struct PoisonGuard(&'static str);
-
-impl Drop for PoisonGuard {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            fatal(&format!("the {} thread has failed", self.0));
-        }
-    }
-}
-
-pub(crate) fn fatal(what: &str) -> ! {
-    tracing::error!("{what}");
-    std::process::exit(1)
 }

@@ -17,9 +17,9 @@ use roo_store::log::writer::LogWriter;
 use roo_zab::event::EpochKind;
 use roo_zab::message::LinkId;
 
+use crate::fatal::fatal;
 use crate::group_commit::GroupCommit;
 use crate::member::DynamicFiles;
-use crate::node::fatal;
 use crate::peer_inbox::SlicePart;
 use crate::queue::BatchQueue;
 use crate::resync::Rewinder;
