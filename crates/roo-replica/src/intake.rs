@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use roo_proto::connect::{ConnectResponse, session_password};
 use roo_proto::error_code::ErrorCode;
-use roo_proto::ids::{SessionId, Time, WallTime};
+use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
 use roo_proto::op_code;
 use roo_proto::reply;
 use roo_proto::request::{self, BadRequest};
@@ -108,6 +108,7 @@ impl Replica {
         self.in_flight.push_back(InFlight::Forwarded {
             session,
             cxid: 0,
+            since: Zxid::ZERO,
             origin,
         });
         effects.push(Effect::Send {
@@ -319,9 +320,11 @@ impl Replica {
         if op == op_code::CLOSE_SESSION {
             self.sessions.close(session);
         }
+        let since = self.sessions.find(session).map(|tracked| tracked.since);
         self.in_flight.push_back(InFlight::Forwarded {
             session,
             cxid: xid,
+            since: since.unwrap_or(Zxid::ZERO),
             origin: Origin::Client(Waiting { conn, xid, op }),
         });
         effects.push(Effect::Send {

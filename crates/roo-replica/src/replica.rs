@@ -142,6 +142,8 @@ pub(crate) enum InFlight {
     Forwarded {
         session: SessionId,
         cxid: i32,
+        /// The last transaction that can be for what the session asked of another server.
+        since: Zxid,
         origin: Origin,
     },
     /// A read, served when its round of [`crate::read_path`] is answered.

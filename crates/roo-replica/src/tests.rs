@@ -1,5 +1,7 @@
 //! One server of an ensemble whose others the test plays.
 
+mod learner;
+
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::collections::BTreeMap;

@@ -317,14 +317,13 @@ impl Replica {
             }
         };
         let origin = match self.in_flight.front() {
+            // Its session may have come from another server, and begun to count its requests anew.
             Some(InFlight::Forwarded {
                 session,
                 cxid,
+                since,
                 origin,
-            }) if session.0 == header.client_id
-                && *cxid == header.cxid
-                && self.is_since_it_came(header) =>
-            {
+            }) if session.0 == header.client_id && *cxid == header.cxid && header.zxid > *since => {
                 let origin = *origin;
                 self.in_flight.pop_front();
                 origin
@@ -332,14 +331,6 @@ impl Replica {
             _ => Origin::Elsewhere,
         };
         self.apply(state, header, txn, digest, origin, deliveries);
-    }
-
-    /// Whether a transaction can be for what its session asked here: it may have come from another
-    /// server, and begun to count its requests anew.
-    fn is_since_it_came(&self, header: TxnHeader) -> bool {
-        self.sessions
-            .find(SessionId(header.client_id))
-            .is_none_or(|tracked| header.zxid > tracked.since)
     }
 
     fn apply(
