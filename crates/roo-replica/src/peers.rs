@@ -53,8 +53,8 @@ struct Revalidating {
 pub(crate) struct Peers {
     pub(crate) zab: Zab,
     pub(crate) ready: VecDeque<Ready>,
-    /// Answers to `sync` that no request has used yet.
-    pub(crate) syncs_done: usize,
+    /// Answers to `sync` that no request has used yet; below 0 for those that come too late.
+    pub(crate) syncs_done: i64,
     /// Sessions heard from since the leader last asked, with their timeouts.
     pub(crate) touched: BTreeMap<SessionId, i32>,
     pub(crate) rounds: Rounds,

@@ -212,7 +212,9 @@ impl Replica {
                 return;
             };
             match ready {
-                Ready::Proposal(proposal) => self.apply_proposal(state, &proposal, deliveries),
+                Ready::Proposal(proposal) => {
+                    self.apply_proposal(state, &proposal, deliveries, effects);
+                }
                 Ready::Role(role) => self.change_role(now, role, state, deliveries),
                 Ready::ReadOnly => self.become_read_only(deliveries),
                 Ready::Ensemble(ensemble) => show_ensemble(state, &ensemble, deliveries),
@@ -232,42 +234,49 @@ impl Replica {
             {
                 return;
             }
-            let Some(next) = self.in_flight.pop_front() else {
-                return;
-            };
-            match next {
-                InFlight::Txn {
-                    header,
-                    txn,
-                    digest,
-                    origin,
-                } => self.apply(state, header, txn, digest, origin, deliveries),
-                InFlight::Read { ordered, .. } => {
-                    read_in_turn(state, &ordered, self.config.max_field_bytes, deliveries);
-                }
-                InFlight::Sync(ordered) => {
-                    if let Some(peers) = &mut self.peers {
-                        peers.syncs_done -= 1;
-                    }
-                    read_in_turn(state, &ordered, self.config.max_field_bytes, deliveries);
-                }
-                InFlight::SyncOf(link) => effects.push(Effect::Send {
-                    link,
-                    message: PeerMessage::SyncDone,
-                }),
-                InFlight::Answer {
-                    conn,
-                    frames,
-                    close,
-                } => {
-                    deliveries.reply(conn, &mut |out| out.extend_from_slice(&frames));
-                    if close {
-                        deliveries.close(conn, CloseReason::SessionClosed);
-                    }
-                }
-                // Its transaction takes it out.
-                InFlight::Forwarded { .. } => return,
+            self.serve_next(state, deliveries, effects);
+        }
+    }
+
+    /// Serves the oldest place in the order.
+    fn serve_next(
+        &mut self,
+        state: &mut State,
+        deliveries: &mut dyn Deliveries,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.in_flight.pop_front() {
+            Some(InFlight::Txn {
+                header,
+                txn,
+                digest,
+                origin,
+            }) => self.apply(state, header, txn, digest, origin, deliveries),
+            Some(InFlight::Read { ordered, .. }) => {
+                read_in_turn(state, &ordered, self.config.max_field_bytes, deliveries);
             }
+            Some(InFlight::Sync(ordered)) => {
+                if let Some(peers) = &mut self.peers {
+                    peers.syncs_done -= 1;
+                }
+                read_in_turn(state, &ordered, self.config.max_field_bytes, deliveries);
+            }
+            Some(InFlight::SyncOf(link)) => effects.push(Effect::Send {
+                link,
+                message: PeerMessage::SyncDone,
+            }),
+            Some(InFlight::Answer {
+                conn,
+                frames,
+                close,
+            }) => {
+                deliveries.reply(conn, &mut |out| out.extend_from_slice(&frames));
+                if close {
+                    deliveries.close(conn, CloseReason::SessionClosed);
+                }
+            }
+            // Its transaction answers it.
+            Some(InFlight::Forwarded { .. }) | None => {}
         }
     }
 
@@ -298,12 +307,13 @@ impl Replica {
         }
     }
 
-    /// Applies what the leader has committed; the oldest request sent to it may be what it is for.
+    /// Applies what the leader has committed.
     fn apply_proposal(
         &mut self,
         state: &mut State,
         proposal: &Proposal,
         deliveries: &mut dyn Deliveries,
+        effects: &mut Vec<Effect>,
     ) {
         let (header, txn, digest) = match txn::decode_record(&proposal.txn) {
             Ok(record) if record.0.zxid == proposal.zxid => record,
@@ -316,7 +326,26 @@ impl Replica {
                 return;
             }
         };
-        let origin = match self.in_flight.front() {
+        let origin = self.serve_up_to(state, &header, deliveries, effects);
+        self.apply(state, header, txn, digest, origin, deliveries);
+    }
+
+    /// Takes the oldest request that was sent to the leader out of the queue if this transaction
+    /// is for it. The leader's answers to what stands before it may come later than its commit;
+    /// but they are as good as given: the leader has committed, as the leader, what it was asked
+    /// after them, and the state holds everything that it proposed before.
+    fn serve_up_to(
+        &mut self,
+        state: &mut State,
+        header: &TxnHeader,
+        deliveries: &mut dyn Deliveries,
+        effects: &mut Vec<Effect>,
+    ) -> Origin {
+        let is_sent = |waiting: &InFlight| matches!(waiting, InFlight::Forwarded { .. });
+        let Some(at) = self.in_flight.iter().position(is_sent) else {
+            return Origin::Elsewhere;
+        };
+        let origin = match self.in_flight.get(at) {
             // Its session may have come from another server, and begun to count its requests anew.
             Some(InFlight::Forwarded {
                 session,
@@ -324,13 +353,14 @@ impl Replica {
                 since,
                 origin,
             }) if session.0 == header.client_id && *cxid == header.cxid && header.zxid > *since => {
-                let origin = *origin;
-                self.in_flight.pop_front();
-                origin
+                *origin
             }
-            _ => Origin::Elsewhere,
+            _ => return Origin::Elsewhere,
         };
-        self.apply(state, header, txn, digest, origin, deliveries);
+        for _ in 0..=at {
+            self.serve_next(state, deliveries, effects);
+        }
+        origin
     }
 
     fn apply(

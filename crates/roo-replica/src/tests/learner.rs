@@ -25,6 +25,18 @@ fn valid(after: Zxid) -> PeerMessage {
     }
 }
 
+fn root() -> Vec<u8> {
+    let mut path = Vec::new();
+    jute::put_string(&mut path, "/");
+    path
+}
+
+fn exists() -> Vec<u8> {
+    let mut body = root();
+    body.push(0);
+    body
+}
+
 #[test]
 fn what_a_session_asked_before_it_came_back_keeps_nobody_waiting() {
     let mut learner = Server::following(config());
@@ -38,5 +50,39 @@ fn what_a_session_asked_before_it_came_back_keeps_nobody_waiting() {
     learner.handle(connecting(SECOND));
     learner.receive(valid(Zxid::new(1, 1)));
     learner.commit(1, 1, &refusal());
+    assert_eq!(learner.replica.outstanding(), 0);
+}
+
+#[test]
+fn a_commit_that_overtakes_the_answer_to_a_sync_serves_the_sync_first() {
+    let mut learner = Server::following(config());
+    learner.resume(Zxid::ZERO);
+    learner.request(1, op_code::SYNC, root());
+    learner.request_delete(2);
+    learner.request(3, op_code::SYNC, root());
+    learner.commit(1, 2, &refusal());
+    assert_eq!(learner.clients.reads, [1]);
+    assert_eq!(learner.clients.replies, [(2, Zxid::new(1, 1))]);
+    // This answers the first of them.
+    learner.receive(PeerMessage::SyncDone);
+    assert_eq!(learner.clients.reads, [1]);
+    learner.receive(PeerMessage::SyncDone);
+    assert_eq!(learner.clients.reads, [1, 3]);
+}
+
+#[test]
+fn a_commit_that_overtakes_the_word_for_a_read_serves_the_read_first() {
+    let mut learner = Server::following(Config {
+        read_mode: ReadMode::Quorum,
+        ..config()
+    });
+    learner.resume(Zxid::ZERO);
+    learner.request(1, op_code::EXISTS, exists());
+    learner.request_delete(2);
+    learner.commit(1, 2, &refusal());
+    assert_eq!(learner.clients.reads, [1]);
+    assert_eq!(learner.clients.replies, [(2, Zxid::new(1, 1))]);
+    let zxid = Zxid::new(1, 1);
+    learner.receive(PeerMessage::ReadIndexed { id: 1, zxid });
     assert_eq!(learner.replica.outstanding(), 0);
 }
