@@ -18,7 +18,7 @@ use roo_zab::{Message, Proposal, Zab, effect};
 
 use crate::effect::{CloseReason, Deliveries, Effect};
 use crate::event::ConnId;
-use crate::intake::handshake_response;
+use crate::intake::{close, handshake_response};
 use crate::local_sessions::makes_ephemeral;
 use crate::peer_message::PeerMessage;
 use crate::read_path::{Asker, Rounds};
@@ -319,6 +319,12 @@ impl Replica {
             read_only,
         } = waiting;
         if valid {
+            // Another connection may have come back in the meantime, and was before this one.
+            let older = self.sessions.find(session).and_then(|t| t.owner);
+            if let Some(Owner::Connection(older)) = older.filter(|o| *o != Owner::Connection(conn))
+            {
+                close(effects, older, CloseReason::SessionMoved);
+            }
             let owner = Some(Owner::Connection(conn));
             self.sessions.attend(session, timeout_ms, owner);
             self.sessions.begin_after(session, after);

@@ -86,3 +86,14 @@ fn a_commit_that_overtakes_the_word_for_a_read_serves_the_read_first() {
     learner.receive(PeerMessage::ReadIndexed { id: 1, zxid });
     assert_eq!(learner.replica.outstanding(), 0);
 }
+
+#[test]
+fn of_two_connections_of_a_session_that_come_back_at_once_the_later_stays() {
+    let mut learner = Server::following(config());
+    learner.handle(connecting(CONN));
+    learner.handle(connecting(SECOND));
+    learner.receive(valid(Zxid::ZERO));
+    learner.receive(valid(Zxid::ZERO));
+    assert_eq!(learner.clients.connected, [SESSION, SESSION]);
+    assert_eq!(learner.clients.closed, [(CONN, CloseReason::SessionMoved)]);
+}
