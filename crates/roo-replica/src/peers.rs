@@ -175,9 +175,11 @@ impl Replica {
                 effects.push(Effect::Send { link, message });
             }
             roo_zab::Effect::Activate { ensemble } => {
-                peers
-                    .ready
-                    .push_back(Ready::Ensemble(Arc::clone(&ensemble)));
+                // The transaction of one that this leader has decided shows it at its turn.
+                if !matches!(self.role, Role::Leading { .. }) {
+                    let shown = Ready::Ensemble(Arc::clone(&ensemble));
+                    peers.ready.push_back(shown);
+                }
                 effects.push(Effect::Zab(roo_zab::Effect::Activate { ensemble }));
             }
             roo_zab::Effect::Notify { .. }

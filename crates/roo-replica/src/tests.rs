@@ -1,5 +1,6 @@
 //! One server of an ensemble whose others the test plays.
 
+mod leader;
 mod learner;
 
 use alloc::sync::Arc;

@@ -1,0 +1,85 @@
+//! Leaders that have much in flight.
+
+use roo_proto::acl::Id;
+
+use super::*;
+
+/// A leader with a client; its session's creation is the first transaction.
+fn with_client(config: Config) -> (Server, SessionId) {
+    let mut leader = Server::leading(config);
+    leader.handle(Event::Connecting {
+        conn: CONN,
+        connect: Connect {
+            last_zxid_seen: Zxid::ZERO,
+            timeout_ms: 8000,
+            session: SessionId(0),
+            password: None,
+            read_only: None,
+        },
+    });
+    ack(&mut leader, 1);
+    let session = leader.clients.connected[0];
+    (leader, session)
+}
+
+fn ack(leader: &mut Server, counter: u32) {
+    let zxid = Zxid::new(1, counter);
+    leader.receive(PeerMessage::Zab(Message::Ack { zxid }));
+}
+
+fn ask(leader: &mut Server, session: SessionId, xid: i32, op: i32, body: Vec<u8>) {
+    leader.handle(Event::Requested(Ordered {
+        conn: CONN,
+        session,
+        xid,
+        op,
+        body: body.into(),
+        ids: [Id::new("super", "")].into(),
+        arrived: Time(10),
+    }));
+}
+
+fn create(path: &str, flags: i32) -> Vec<u8> {
+    let mut body = Vec::new();
+    jute::put_string(&mut body, path);
+    jute::put_buffer(&mut body, Some(b"x"));
+    jute::put_count(&mut body, 1);
+    jute::put_i32(&mut body, 31);
+    jute::put_string(&mut body, "world");
+    jute::put_string(&mut body, "anyone");
+    jute::put_i32(&mut body, flags);
+    body
+}
+
+/// Server 1 leaves the ensemble.
+fn leave() -> Vec<u8> {
+    let mut body = Vec::new();
+    jute::put_i32(&mut body, -1);
+    jute::put_string(&mut body, "1");
+    jute::put_i32(&mut body, -1);
+    jute::put_i64(&mut body, -1);
+    body
+}
+
+#[test]
+fn a_write_that_commits_with_a_reconfiguration_before_it_is_applied_once() {
+    let mut config = config();
+    config.prepare.reconfig_enabled = true;
+    let (mut leader, session) = with_client(config);
+    ask(&mut leader, session, 1, op_code::RECONFIG, leave());
+    ask(&mut leader, session, 2, op_code::CREATE, create("/a-", 2));
+    // One acknowledgement for both.
+    ack(&mut leader, 3);
+    assert_eq!(
+        leader.clients.replies,
+        [(1, Zxid::new(1, 2)), (2, Zxid::new(1, 3))]
+    );
+    assert_eq!(leader.replica.outstanding(), 0);
+    ask(&mut leader, session, 3, op_code::CREATE, create("/b", 0));
+    ack(&mut leader, 4);
+    assert_eq!(leader.clients.replies.last(), Some(&(3, Zxid::new(1, 4))));
+    assert_eq!(leader.clients.replies.len(), 3);
+    let config = leader.state.tree.find("/zookeeper/config").unwrap();
+    let text = leader.state.tree.data(config).unwrap();
+    assert!(!text.windows(8).any(|at| at == b"server.1"));
+}
