@@ -62,6 +62,8 @@ pub(crate) struct Peers {
     /// came.
     pub(crate) questions: VecDeque<(Asker, Zxid)>,
     revalidating: Vec<Revalidating>,
+    /// Learners that are to be sent a snapshot, and how far it must go at least.
+    pub(crate) snapshots: VecDeque<(LinkId, Zxid)>,
     zab_effects: Vec<roo_zab::Effect>,
 }
 
@@ -75,6 +77,7 @@ impl Peers {
             rounds: Rounds::new(),
             questions: VecDeque::new(),
             revalidating: Vec::new(),
+            snapshots: VecDeque::new(),
             zab_effects: Vec::new(),
         }
     }
@@ -182,15 +185,31 @@ impl Replica {
                 }
                 effects.push(Effect::Zab(roo_zab::Effect::Activate { ensemble }));
             }
+            roo_zab::Effect::SendSnapshot { link } => {
+                let delivered = peers.zab.status().delivered;
+                peers.snapshots.push_back((link, delivered));
+            }
             roo_zab::Effect::Notify { .. }
             | roo_zab::Effect::OpenLink { .. }
             | roo_zab::Effect::CloseLink { .. }
             | roo_zab::Effect::Truncate { .. }
             | roo_zab::Effect::PersistEpoch { .. }
             | roo_zab::Effect::ReadHistory { .. }
-            | roo_zab::Effect::SendSnapshot { .. }
             | roo_zab::Effect::InstallSnapshot { .. }
             | roo_zab::Effect::PersistNextEnsemble { .. } => effects.push(Effect::Zab(effect)),
+        }
+    }
+
+    /// What is committed may wait behind reads; a snapshot waits for it.
+    pub(crate) fn send_snapshots(&mut self, state: &State, effects: &mut Vec<Effect>) {
+        let Some(peers) = &mut self.peers else {
+            return;
+        };
+        while let Some((link, _)) = peers
+            .snapshots
+            .pop_front_if(|(_, delivered)| *delivered <= state.last_zxid())
+        {
+            effects.push(Effect::Zab(roo_zab::Effect::SendSnapshot { link }));
         }
     }
 

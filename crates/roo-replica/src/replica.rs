@@ -270,7 +270,8 @@ impl Replica {
     /// Whether [`Replica::commit`] may have something to do.
     #[must_use]
     pub fn can_commit(&self) -> bool {
-        self.head_is_ready() || self.peers.as_ref().is_some_and(|p| !p.ready.is_empty())
+        let is_due = |p: &Peers| !p.ready.is_empty() || !p.snapshots.is_empty();
+        self.head_is_ready() || self.peers.as_deref().is_some_and(is_due)
     }
 
     /// Takes note of an event. Only preparing reads the state; nothing is applied here.

@@ -154,6 +154,8 @@ struct Server {
     clients: Clients,
     link: LinkId,
     sent: Vec<PeerMessage>,
+    /// Snapshots that learners were sent, and of which state.
+    snapshots: Vec<(LinkId, Zxid)>,
 }
 
 impl Server {
@@ -196,6 +198,7 @@ impl Server {
             clients: Clients::default(),
             link: LinkId(0),
             sent: Vec::new(),
+            snapshots: Vec::new(),
         };
         let mut effects = Vec::new();
         this.replica.start(Time(0), &mut effects);
@@ -254,7 +257,24 @@ impl Server {
         self.handle(Event::Received { link, message });
     }
 
+    /// As the shell does: snapshots are of the state that is committed in the same round.
     fn execute(&mut self, effects: Vec<Effect>) {
+        let mut snapshots = Vec::new();
+        self.carry_out(effects, &mut snapshots);
+        let mut effects = Vec::new();
+        if self.replica.can_commit() {
+            self.replica
+                .commit(Time(10), &mut self.state, &mut self.clients, &mut effects);
+        }
+        self.carry_out(effects, &mut snapshots);
+        let zxid = self.state.last_zxid();
+        for link in snapshots {
+            self.snapshots.push((link, zxid));
+            self.zab(roo_zab::Event::SnapshotSent { link, zxid });
+        }
+    }
+
+    fn carry_out(&mut self, effects: Vec<Effect>, snapshots: &mut Vec<LinkId>) {
         for effect in effects {
             match effect {
                 Effect::Append { zxid, .. } => self.handle(Event::LogDurable { upto: zxid }),
@@ -268,15 +288,10 @@ impl Server {
                 Effect::Zab(roo_zab::Effect::PersistEpoch { which, epoch }) => {
                     self.zab(roo_zab::Event::EpochDurable { which, epoch });
                 }
+                Effect::Zab(roo_zab::Effect::SendSnapshot { link }) => snapshots.push(link),
                 Effect::RollLog | Effect::TakeSnapshot | Effect::Zab(_) => {}
             }
         }
-        let mut effects = Vec::new();
-        if self.replica.can_commit() {
-            self.replica
-                .commit(Time(10), &mut self.state, &mut self.clients, &mut effects);
-        }
-        assert!(effects.is_empty());
     }
 
     /// The leader has decided and committed a transaction of the session.

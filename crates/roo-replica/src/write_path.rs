@@ -209,7 +209,7 @@ impl Replica {
         loop {
             self.commit_in_flight(state, deliveries, effects);
             let Some(ready) = self.peers.as_mut().and_then(|p| p.ready.pop_front()) else {
-                return;
+                break;
             };
             match ready {
                 Ready::Proposal(proposal) => {
@@ -220,6 +220,7 @@ impl Replica {
                 Ready::Ensemble(ensemble) => show_ensemble(state, &ensemble, deliveries),
             }
         }
+        self.send_snapshots(state, effects);
     }
 
     fn commit_in_flight(

@@ -83,3 +83,44 @@ fn a_write_that_commits_with_a_reconfiguration_before_it_is_applied_once() {
     let text = leader.state.tree.data(config).unwrap();
     assert!(!text.windows(8).any(|at| at == b"server.1"));
 }
+
+#[test]
+fn a_snapshot_for_a_learner_waits_until_the_state_holds_what_is_committed() {
+    let (mut leader, session) = with_client(Config {
+        read_mode: ReadMode::Quorum,
+        ..config()
+    });
+    let mut path = Vec::new();
+    jute::put_string(&mut path, "/");
+    // The read waits for a quorum's word, and the write, which is committed, for the read.
+    ask(&mut leader, session, 1, op_code::SYNC, path);
+    ask(&mut leader, session, 2, op_code::CREATE, create("/a", 0));
+    ack(&mut leader, 2);
+    assert_eq!(leader.state.last_zxid(), Zxid::new(1, 1));
+    // An empty learner comes.
+    let (follower, link) = (leader.link, LinkId(3));
+    let peer = ServerId(1);
+    leader.zab(roo_zab::Event::LinkAccepted { link, peer });
+    leader.link = link;
+    leader.receive(PeerMessage::Zab(Message::FollowerInfo {
+        accepted_epoch: 0,
+        config_version: 0,
+        observer: false,
+    }));
+    leader.receive(PeerMessage::Zab(Message::AckEpoch {
+        current_epoch: Some(0),
+        last_zxid: Zxid::ZERO,
+    }));
+    assert_eq!(leader.snapshots, []);
+    let pings = leader.sent.iter().filter_map(|message| {
+        if let PeerMessage::Zab(Message::Ping { round, .. }) = message {
+            Some(*round)
+        } else {
+            None
+        }
+    });
+    let round = pings.max().unwrap();
+    leader.link = follower;
+    leader.receive(PeerMessage::Zab(Message::Pong { round }));
+    assert_eq!(leader.snapshots, [(link, Zxid::new(1, 2))]);
+}
