@@ -1,9 +1,7 @@
 //! What a leader must know before it may propose another ensemble.
 
 use roo_proto::ensemble::Ensemble;
-use roo_proto::ids::ServerId;
 
-use crate::quorum;
 use crate::zab::Zab;
 
 impl Zab {
@@ -19,18 +17,12 @@ impl Zab {
         self.server.membership.latest()
     }
 
-    /// Whether a quorum of this ensemble follows this leader and is synchronised.
+    /// Whether this server leads and followers that are synchronised, and will stay followers,
+    /// would be a quorum of this ensemble with it. Proposed without that, it could keep everything
+    /// from being committed. Java: `Leader.isQuorumSynced`.
     #[must_use]
     pub fn is_in_step(&self, ensemble: &Ensemble) -> bool {
-        let status = self.status();
-        let me = self.server.me();
-        let synced = |id: ServerId| {
-            id == me
-                || status
-                    .links
-                    .iter()
-                    .any(|link| link.synced && link.peer == id)
-        };
-        quorum::is_quorum(ensemble, synced)
+        self.leader()
+            .is_some_and(|leader| leader.is_quorum_synced(ensemble, &self.server))
     }
 }

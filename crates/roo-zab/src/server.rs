@@ -12,6 +12,9 @@ use crate::membership::Membership;
 use crate::message::{LinkId, Proposal, Vote};
 use crate::rebreak::Rebreak;
 
+/// The highest epoch with a successor: a zxid is signed on the wire.
+pub(crate) const MAX_ACCEPTED: u32 = i32::MAX.unsigned_abs() - 1;
+
 /// See the module. The roles work on it.
 #[derive(Clone, Debug)]
 pub(crate) struct Server {

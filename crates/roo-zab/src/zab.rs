@@ -10,7 +10,6 @@
 
 use alloc::vec::Vec;
 
-use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{ServerId, Time, Zxid};
 
 use crate::config::{Config, Recovered};
@@ -96,6 +95,12 @@ impl Zab {
         self.server.rebreak = rebreak;
     }
 
+    /// For tests: a history that would take too long to write.
+    #[cfg(test)]
+    pub(crate) fn pretend(&mut self, last: Zxid) {
+        self.server.log.pretend_installed(last);
+    }
+
     /// Begins the first election.
     pub fn start(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.server.now = now;
@@ -131,22 +136,14 @@ impl Zab {
     /// established epoch that has zxids left.
     #[must_use]
     pub fn next_zxid(&self) -> Option<Zxid> {
-        match &self.machine {
-            Machine::Leading(leader) => leader.next_zxid(&self.server),
-            Machine::Draining { .. } | Machine::Looking | Machine::Learning(_) => None,
-        }
+        self.leader()?.next_zxid(&self.server)
     }
 
-    /// Whether an ensemble could be proposed: this server leads, no other one is under way, and
-    /// synchronised followers would form its quorum. Without that nothing could commit any more.
-    #[must_use]
-    pub fn may_reconfigure(&self, ensemble: &Ensemble) -> bool {
-        let Machine::Leading(leader) = &self.machine else {
-            return false;
-        };
-        self.next_zxid().is_some()
-            && self.server.membership.next.is_none()
-            && leader.is_quorum_synced(ensemble, &self.server)
+    pub(crate) const fn leader(&self) -> Option<&Leader> {
+        match &self.machine {
+            Machine::Leading(leader) => Some(leader),
+            Machine::Draining { .. } | Machine::Looking | Machine::Learning(_) => None,
+        }
     }
 
     /// The role, as [`Effect::RoleChanged`] last said.

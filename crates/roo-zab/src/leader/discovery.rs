@@ -9,10 +9,7 @@ use super::{Leader, Stage, Step};
 use crate::effect::{CloseReason, Effect};
 use crate::event::EpochKind;
 use crate::message::{LinkId, Message};
-use crate::server::{Next, Server};
-
-/// The highest epoch with a successor: a zxid is signed on the wire.
-const MAX_ACCEPTED: u32 = i32::MAX as u32 - 1;
+use crate::server::{MAX_ACCEPTED, Next, Server};
 
 impl Leader {
     /// FOLLOWERINFO or OBSERVERINFO.

@@ -6,7 +6,7 @@ use super::{Learner, Step};
 use crate::effect::{CloseReason, Effect};
 use crate::event::EpochKind;
 use crate::message::{LinkId, Message, Notification, PeerState};
-use crate::server::{Next, Server};
+use crate::server::{MAX_ACCEPTED, Next, Server};
 
 impl Learner {
     pub(super) fn dial(&mut self, server: &mut Server, effects: &mut Vec<Effect>) {
@@ -49,7 +49,7 @@ impl Learner {
         if epoch < accepted {
             return self.leave(CloseReason::StaleEpoch, effects);
         }
-        if epoch > i32::MAX.unsigned_abs() {
+        if epoch > MAX_ACCEPTED {
             return self.leave(CloseReason::UnexpectedPacket, effects);
         }
         if epoch == accepted {

@@ -16,14 +16,14 @@ use crate::message::NO_VOTE;
 use crate::{Event, Role};
 
 /// xorshift64*; a test needs no better.
-struct Dice(u64);
+pub(super) struct Dice(u64);
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
     }
 
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(super) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -31,7 +31,7 @@ impl Dice {
         usize::try_from(value).unwrap() % sides
     }
 
-    fn one_in(&mut self, sides: usize) -> bool {
+    pub(super) fn one_in(&mut self, sides: usize) -> bool {
         self.roll(sides) == 0
     }
 }
@@ -131,7 +131,8 @@ impl Run {
         let text = format!("{}", self.written);
         let wants_change = self.world.config.reconfig_enabled && self.dice.one_in(8);
         let next = wants_change.then(|| self.any_ensemble(zxid.0));
-        let next = next.filter(|next| self.world.zab(id).may_reconfigure(next));
+        let zab = self.world.zab(id);
+        let next = next.filter(|next| !zab.status().reconfiguring && zab.is_in_step(next));
         self.world.propose_at(id, zxid, &text, next);
         if self.dice.one_in(4) {
             self.world.handle(id, Event::ConfirmLeadership);
