@@ -7,6 +7,8 @@ pub mod bench;
 pub mod clients;
 pub mod diff;
 pub mod exchange;
+pub mod members;
+pub mod ops;
 pub mod proxy;
 pub mod servers;
 pub mod suites;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{abuse, bench, clients, diff, exchange, suites};
+use interop::{abuse, bench, clients, diff, exchange, ops, suites};
 
 #[derive(Debug, Parser)]
 #[command(name = "interop")]
@@ -26,6 +26,8 @@ enum Command {
     Diff(diff::DiffArgs),
     /// One data directory, opened by both servers in turn.
     Exchange(exchange::ExchangeArgs),
+    /// Four-letter words of the servers of an ensemble, compared with genuine ones.
+    Ops,
     /// The test suites of the clients' own packages.
     Suites(suites::SuitesArgs),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
             Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),
             Command::Exchange(arguments) => exchange::run(&arguments),
+            Command::Ops => ops::run(),
             Command::Suites(arguments) => suites::run(&arguments),
         }
     };

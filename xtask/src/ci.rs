@@ -43,6 +43,7 @@ const STEPS: &[Step] = &[
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
+    ("words", || peers(&["ops"])),
     ("abuse", || peers(&["abuse"])),
 ];
 

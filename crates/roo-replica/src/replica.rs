@@ -255,6 +255,19 @@ impl Replica {
         self.in_flight.len()
     }
 
+    /// Clients' and learners' `sync` among them. Java: `Leader.getNumPendingSyncs`.
+    #[must_use]
+    pub fn pending_syncs(&self) -> usize {
+        let is_sync = |waits: &&InFlight| match waits {
+            InFlight::Sync(_) | InFlight::SyncOf(_) => true,
+            InFlight::Txn { .. }
+            | InFlight::Forwarded { .. }
+            | InFlight::Read { .. }
+            | InFlight::Answer { .. } => false,
+        };
+        self.in_flight.iter().filter(is_sync).count()
+    }
+
     /// When [`Event::DeadlineReached`] should come; `None` while nothing is awaited.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Time> {

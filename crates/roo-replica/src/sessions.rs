@@ -244,11 +244,11 @@ impl Sessions {
         self.live.is_empty()
     }
 
-    /// Sessions by the time at which they expire, for `dump`.
+    /// The sessions that are wanted by the time at which they expire, for `dump`.
     #[must_use]
-    pub fn by_expiry(&self) -> BTreeMap<Time, Vec<SessionId>> {
+    pub fn by_expiry(&self, wanted: impl Fn(&Tracked) -> bool) -> BTreeMap<Time, Vec<SessionId>> {
         let mut sets: BTreeMap<Time, Vec<SessionId>> = BTreeMap::new();
-        for (session, tracked) in &self.live {
+        for (session, tracked) in self.live.iter().filter(|(_, tracked)| wanted(tracked)) {
             sets.entry(tracked.expires_at).or_default().push(*session);
         }
         sets

@@ -1,5 +1,9 @@
 //! What operators ask a running server.
 
+mod connection_text;
+mod environment;
 pub mod java_text;
 pub mod metric_names;
+mod mntr;
+pub mod standing;
 pub mod words;

@@ -32,6 +32,7 @@ pub struct Dispatcher<'a> {
     framed: Option<(EventType, String)>,
     /// When the batch is applied.
     wall: WallTime,
+    role: Role,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -49,6 +50,7 @@ impl<'a> Dispatcher<'a> {
             frame: Vec::new(),
             framed: None,
             wall: shared.clock.wall(),
+            role: shared.role.lock().0,
         }
     }
 
@@ -226,7 +228,16 @@ impl Deliveries for Dispatcher<'_> {
     fn applied(&mut self, conn: Option<ConnId>, op: i32, header: &TxnHeader, code: ErrorCode) {
         tracing::trace!(op, zxid = %header.zxid, code = code.name(), "applied");
         let stats = &self.shared.stats;
-        Counters::inc(&stats.counters.outstanding_changes_removed);
+        if self.role.decides() {
+            Counters::inc(&stats.counters.outstanding_changes_removed);
+        }
+        match self.role {
+            Role::Leading { .. } => Counters::inc(&stats.counters.commit_count),
+            Role::Learning { .. } => {
+                Counters::inc(&stats.counters.learner_commit_received_count);
+            }
+            Role::Standalone | Role::Looking | Role::ReadOnly => {}
+        }
         // The clock of another server may be ahead.
         if let Ok(took) = u64::try_from(self.wall.0.saturating_sub(header.time)) {
             stats.propagation_latency.add(took);
@@ -243,6 +254,7 @@ impl Deliveries for Dispatcher<'_> {
             .reads_in_rounds
             .store(reads_in_rounds, Ordering::Relaxed);
         shared.role_changed(role);
+        self.role = role;
         let closed = Mail::Close {
             why: CloseReason::NotServing,
             flush: false,

@@ -4,8 +4,8 @@
 //! [`member`] what it adds in an ensemble; [`replica_loop`] the loop around the replica;
 //! [`loading`] from files to a state; [`shared_state`] the one lock and its rules; [`client`] the
 //! clients' sockets and the reads; [`dispatcher`] from applied transactions to the clients;
-//! [`storage_thread`] with [`group_commit`] and [`snapshot_thread`] the disk; [`peer_inbox`] and
-//! [`resync`] what comes from other servers and goes to them; [`auth`] who clients are; [`admin`]
+//! [`storage_thread`] with [`group_commit`] and [`snapshot_thread`] the disk; [`peer_inbox`],
+//! [`peer_table`] and [`resync`] what comes from other servers and goes to them; [`auth`] who clients are; [`admin`]
 //! what operators ask; [`stats`] with [`histogram`], [`limits`], [`clock`] and [`queue`] what all
 //! of them use.
 
@@ -23,6 +23,7 @@ pub mod loading;
 pub mod member;
 pub mod node;
 pub mod peer_inbox;
+pub mod peer_table;
 pub mod queue;
 pub mod replica_loop;
 pub mod resync;

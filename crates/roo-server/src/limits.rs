@@ -32,6 +32,9 @@ pub const SNAPSHOT_SLICE_NODES: usize = 256;
 /// Bytes of a snapshot sent to a learner in one message. Limit: pieces.
 pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 
+/// Servers, strangers included, of which it is kept why they were refused.
+pub const REFUSED_PEERS: usize = 512;
+
 /// Snapshots that may wait to be written or sent. Limit: pieces.
 pub const SNAPSHOT_QUEUE: usize = 32;
 

@@ -67,6 +67,19 @@ pub fn replica(
     Ok(Replica::member(replica, zab, now))
 }
 
+/// The ensemble with which the server starts; an empty one without.
+pub fn in_force(config: &ServerConfig) -> Arc<roo_proto::ensemble::Ensemble> {
+    let member = config.ensemble.as_ref();
+    Arc::new(member.map(|m| m.ensemble.clone()).unwrap_or_default())
+}
+
+/// Shows the ensemble in force in /zookeeper/config, where clients look for it: no snapshot needs
+/// to have it. Java: `ZKDatabase.initConfigInZKDatabase`.
+pub fn show_ensemble(state: &mut State, ensemble: &roo_proto::ensemble::Ensemble) {
+    // Nobody watches it yet.
+    let _ = state.set_config(ensemble.to_text().as_bytes(), ensemble.version);
+}
+
 /// Zab counts silence in ticks; heartbeats may be asked for more often than ticks come.
 fn zab_config(config: &ServerConfig, member: &EnsembleConfig) -> ZabConfig {
     let tick_ms = config.tick_time_ms.max(1);

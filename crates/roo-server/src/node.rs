@@ -38,7 +38,7 @@ use crate::limits;
 use crate::loading::{self, LoadSettings, Loaded};
 use crate::member::{self, DynamicFiles};
 use crate::queue::BatchQueue;
-use crate::replica_loop::{Ensemble, ReplicaLoop};
+use crate::replica_loop::{Ensemble, ReplicaLoop, Ways};
 use crate::resync::{HistoryInput, HistoryThread, Rewinder};
 use crate::shared_state::{Inbox, Input, Io, Shared};
 use crate::snapshot_thread::{SnapshotInput, SnapshotThread};
@@ -137,7 +137,7 @@ impl Node {
         )?);
         read_my_id(&disk, &config.data_dir)?;
         let clock = Clock::new();
-        let loaded = loading::load(&disk, &dir, &load_settings(&config, clock))?;
+        let loaded = load(&disk, &dir, &config, clock)?;
         let (snapshot_due, fresh) = (loaded.replayed.records > 0, is_fresh(&loaded));
         if fresh && !config.db_autocreate && !dir.has_initialize(disk.as_ref())? {
             return Err(unexpectedly_empty(&dir).into());
@@ -163,6 +163,8 @@ impl Node {
             state_generation: AtomicU64::new(0),
             is_member: config.ensemble.is_some(),
             role: Mutex::new((replica.role(), clock.now())),
+            ensemble: Mutex::new(member::in_force(&config)),
+            peers: Mutex::default(),
             reads_in_rounds: AtomicBool::new(false),
             io,
             inbox: Inbox::default(),
@@ -245,6 +247,19 @@ fn join(thread: JoinHandle<()>) {
     if thread.join().is_err() {
         tracing::error!("a thread of the server had panicked");
     }
+}
+
+fn load(
+    disk: &Arc<dyn Disk>,
+    dir: &DataDir,
+    config: &ServerConfig,
+    clock: Clock,
+) -> Result<Loaded, StoreError> {
+    let mut loaded = loading::load(disk, dir, &load_settings(config, clock))?;
+    if let Some(member) = &config.ensemble {
+        member::show_ensemble(&mut loaded.state, &member.ensemble);
+    }
+    Ok(loaded)
 }
 
 fn is_fresh(loaded: &Loaded) -> bool {
@@ -569,6 +584,7 @@ impl Starter {
                 .ensemble
                 .as_ref()
                 .is_none_or(|member| member::keeps_log(&self.config, member)),
+            ways: Ways::default(),
         };
         spawn("replica", move || {
             let _guard = PoisonGuard("replica");

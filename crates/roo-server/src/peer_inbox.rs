@@ -7,11 +7,14 @@ use std::sync::mpsc::{self, Receiver, Sender};
 
 use parking_lot::Mutex;
 use roo_peer::{PeerEvent, PeerEvents, Permit};
+use roo_proto::ids::ServerId;
 use roo_replica::event::Event;
 use roo_replica::peer_message::PeerMessage;
 use roo_zab::message::LinkId;
 
+use crate::peer_table::Refusal;
 use crate::shared_state::{Input, Shared};
+use crate::stats::Counters;
 
 /// A slice, or the end of a snapshot, with the room it takes in its link's window.
 #[derive(Debug)]
@@ -76,6 +79,11 @@ impl PeerInbox {
         }
     }
 
+    fn reached(&self, peer: ServerId, reachable: bool) {
+        let now = self.shared.clock.now();
+        self.shared.peers.lock().reached(peer, reachable, now);
+    }
+
     fn push(&self, event: Event, permit: Option<Permit>) {
         self.shared.inbox.push(Input::Peer { event, permit });
     }
@@ -99,8 +107,14 @@ impl PeerEvents for PeerInbox {
                 }
                 return;
             }
-            PeerEvent::Reachable { peer } => roo_zab::Event::Reachable { peer },
-            PeerEvent::Unreachable { peer } => roo_zab::Event::Unreachable { peer },
+            PeerEvent::Reachable { peer } => {
+                self.reached(peer, true);
+                roo_zab::Event::Reachable { peer }
+            }
+            PeerEvent::Unreachable { peer } => {
+                self.reached(peer, false);
+                roo_zab::Event::Unreachable { peer }
+            }
             PeerEvent::Notified {
                 from,
                 notification,
@@ -116,7 +130,15 @@ impl PeerEvents for PeerInbox {
                 self.end_slices(link);
                 roo_zab::Event::LinkClosed { link }
             }
-            PeerEvent::Refused { .. } => return,
+            // The transport has logged it.
+            PeerEvent::Refused { peer, reason, text } => {
+                let at = self.shared.clock.now();
+                let refusal = Refusal { reason, text, at };
+                if !self.shared.peers.lock().refused(peer, refusal) {
+                    Counters::inc(&self.shared.stats.counters.refused_peers);
+                }
+                return;
+            }
         };
         self.push(Event::Zab(event), None);
     }

@@ -3,18 +3,20 @@
 //! other threads.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
 use roo_peer::PeerLinks;
+use roo_proto::ids::Time;
 use roo_proto::op_code;
-use roo_replica::Replica;
 use roo_replica::effect::Effect;
 use roo_replica::event::Event;
 use roo_replica::peer_message::PeerMessage;
+use roo_replica::{Replica, Role};
 use roo_state::state::State;
 use roo_zab::effect::CloseReason;
-use roo_zab::message::LinkId;
+use roo_zab::message::{LinkId, Message, PeerState};
 
 use crate::dispatcher::Dispatcher;
 use crate::limits;
@@ -50,6 +52,17 @@ pub struct ReplicaLoop {
     pub ensemble: Option<Ensemble>,
     /// Whether there is a log that snapshots shorten.
     pub keeps_log: bool,
+    /// What is measured of the ways to a leader.
+    pub ways: Ways,
+}
+
+/// When this server began what it does to have a leader.
+#[derive(Debug, Default)]
+pub struct Ways {
+    /// What Zab does, and since when.
+    doing: Option<(PeerState, Time)>,
+    /// Since when there has been no leader.
+    leaderless: Option<Time>,
 }
 
 /// What one round of the loop hands over.
@@ -69,17 +82,20 @@ impl ReplicaLoop {
         let mut batch = Vec::new();
         let mut effects = Vec::new();
         let mut handover = Handover::default();
+        self.ways.leaderless = Some(shared.clock.now());
         self.replica.start(shared.clock.now(), &mut effects);
         loop {
             self.execute(&mut effects, &mut handover);
+            self.measure_election();
             if self.replica.can_commit() {
                 let mut state = shared.state.write();
                 let mut dispatcher = Dispatcher::new(&shared);
-                let now = shared.clock.now();
+                let (now, before) = (shared.clock.now(), self.replica.role());
                 self.replica
                     .commit(now, &mut state, &mut dispatcher, &mut effects);
                 dispatcher.finish();
                 drop(state);
+                self.measure_role(before, now);
                 self.execute(&mut effects, &mut handover);
             }
             for input in handover.after_commit.drain(..) {
@@ -101,6 +117,53 @@ impl ReplicaLoop {
                 stats.prep_queue_size.add(queued as u64);
                 stats.prep_process_time.add(in_ms(began.elapsed()));
             }
+        }
+    }
+
+    /// Java: `ServerMetrics.LOOKING_COUNT` and `ELECTION_TIME`.
+    fn measure_election(&mut self) {
+        let Some(zab) = self.replica.zab() else {
+            return;
+        };
+        let state = zab.state();
+        if self.ways.doing.is_some_and(|(before, _)| before == state) {
+            return;
+        }
+        let (now, stats) = (self.shared.clock.now(), &self.shared.stats);
+        if state == PeerState::Looking {
+            Counters::inc(&stats.counters.looking_count);
+        } else if let Some((PeerState::Looking, since)) = self.ways.doing {
+            stats.election_time.add(now.millis_since(since));
+        }
+        self.ways.doing = Some((state, now));
+    }
+
+    /// How long it took to have a leader, and to catch up with it. Java:
+    /// `ServerMetrics.UNAVAILABLE_TIME`, `FOLLOWER_SYNC_TIME` and others.
+    fn measure_role(&mut self, before: Role, now: Time) {
+        let role = self.replica.role();
+        if role == before {
+            return;
+        }
+        let (Role::Leading { .. } | Role::Learning { .. }) = role else {
+            self.ways.leaderless.get_or_insert(now);
+            return;
+        };
+        let stats = &self.shared.stats;
+        if let Some(since) = self.ways.leaderless.take() {
+            let missed = now.millis_since(since);
+            stats.unavailable_time.add(missed);
+            if role.decides() {
+                stats.leader_unavailable_time.add(missed);
+            }
+        }
+        // Compat: C-71 the connection to the leader counts.
+        let elected = self.ways.doing.map_or(now, |(_, since)| since);
+        let took = now.millis_since(elected);
+        match role {
+            Role::Learning { observer: true, .. } => stats.observer_sync_time.add(took),
+            Role::Learning { .. } => stats.follower_sync_time.add(took),
+            Role::Standalone | Role::Looking | Role::ReadOnly | Role::Leading { .. } => {}
         }
     }
 
@@ -161,7 +224,7 @@ impl ReplicaLoop {
         for effect in effects.drain(..) {
             match effect {
                 Effect::Append { zxid, record } => {
-                    Counters::inc(&self.shared.stats.counters.outstanding_changes_queued);
+                    self.count_proposal(record.len());
                     handover.records.push(StorageInput::Append {
                         zxid,
                         record,
@@ -184,7 +247,38 @@ impl ReplicaLoop {
         self.shared.stats.proposal_process_time.add(took);
     }
 
+    fn count_proposal(&self, bytes: usize) {
+        let stats = &self.shared.stats;
+        let role = self.replica.role();
+        if role.decides() {
+            Counters::inc(&stats.counters.outstanding_changes_queued);
+        }
+        match role {
+            Role::Leading { .. } => {
+                Counters::inc(&stats.counters.proposal_count);
+                let bytes = bytes as u64;
+                stats.proposal_size.add(bytes);
+                stats.last_proposal_size.store(bytes, Ordering::Relaxed);
+            }
+            Role::Learning {
+                observer: false, ..
+            } => Counters::inc(&stats.counters.learner_proposal_received_count),
+            Role::Standalone | Role::Looking | Role::ReadOnly | Role::Learning { .. } => {}
+        }
+    }
+
+    fn count_message(&self, message: &PeerMessage) {
+        let counters = &self.shared.stats.counters;
+        match message {
+            PeerMessage::Zab(Message::Diff { .. }) => Counters::inc(&counters.diff_count),
+            PeerMessage::Zab(Message::Snap { .. }) => Counters::inc(&counters.snap_count),
+            PeerMessage::Revalidated { .. } => Counters::inc(&counters.revalidate_count),
+            _ => {}
+        }
+    }
+
     fn send(&self, link: LinkId, message: PeerMessage) {
+        self.count_message(&message);
         if let Some(ensemble) = &self.ensemble {
             ensemble.links.send(link, message);
         }
@@ -229,6 +323,7 @@ impl ReplicaLoop {
             }
             roo_zab::Effect::Activate { ensemble: members } => {
                 links.set_ensemble(&members);
+                *self.shared.ensemble.lock() = Arc::clone(&members);
                 handover.records.push(StorageInput::Activate(members));
             }
             // The replica does these itself.
@@ -290,7 +385,7 @@ fn is_ping(event: &Event) -> bool {
     matches!(
         event,
         Event::Received {
-            message: PeerMessage::Zab(roo_zab::Message::Ping { .. }),
+            message: PeerMessage::Zab(Message::Ping { .. }),
             ..
         }
     )

@@ -27,6 +27,7 @@ use roo_zab::message::LinkId;
 
 use crate::limits;
 use crate::loading::{self, LoadSettings};
+use crate::member;
 use crate::peer_inbox::SlicePart;
 use crate::queue::BatchQueue;
 use crate::shared_state::{Input, Shared};
@@ -85,7 +86,8 @@ impl Rewinder {
         rewind::truncate(&self.disk, &self.dir, log, after, self.load.max_record)?;
         if had > after {
             self.drop_state();
-            let loaded = loading::load(&self.disk, &self.dir, &self.load)?;
+            let mut loaded = loading::load(&self.disk, &self.dir, &self.load)?;
+            member::show_ensemble(&mut loaded.state, &self.shared.ensemble.lock());
             self.replace_state(loaded.state);
         }
         let last = after;

@@ -18,6 +18,7 @@ use mio::net::TcpStream;
 use parking_lot::{Mutex, RwLock};
 use roo_peer::Permit;
 use roo_proto::acl::Id;
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{SessionId, Time};
 use roo_replica::effect::CloseReason;
 use roo_replica::event::{ConnId, Event};
@@ -27,6 +28,7 @@ use roo_state::watch::WatchTable;
 
 use crate::client::throttle::Throttle;
 use crate::clock::Clock;
+use crate::peer_table::PeerTable;
 use crate::queue::BatchQueue;
 use crate::stats::{ConnectionStats, ServerStats};
 
@@ -68,6 +70,11 @@ impl Place {
 pub enum Mail {
     /// Bytes of the mailbox to be sent: watch events.
     Frames {
+        /// How many.
+        len: usize,
+    },
+    /// Bytes that answer a four-letter word.
+    Word {
         /// How many.
         len: usize,
     },
@@ -240,6 +247,10 @@ pub struct Shared {
     pub is_member: bool,
     /// What this server is to its clients, and since when.
     pub role: Mutex<(Role, Time)>,
+    /// The ensemble in force; empty without one.
+    pub ensemble: Mutex<Arc<Ensemble>>,
+    /// What is known of the other servers.
+    pub peers: Mutex<PeerTable>,
     /// Reads of the tree go through the replica; changes under the state's lock.
     pub reads_in_rounds: AtomicBool,
     /// The I/O threads.
@@ -271,7 +282,9 @@ pub struct Shared {
 impl Shared {
     /// Takes note of the server's new role.
     pub fn role_changed(&self, role: Role) {
-        *self.role.lock() = (role, self.clock.now());
+        let now = self.clock.now();
+        *self.role.lock() = (role, now);
+        self.stats.reset_proposal_sizes();
         match role {
             Role::Standalone => {}
             Role::ReadOnly => tracing::warn!("no leader for a while: reads are served without one"),

@@ -233,7 +233,7 @@ counters! {
     packets_sent,
     /// Bytes from clients.
     bytes_received_count,
-    /// Bytes to clients.
+    /// Bytes of replies to clients, but for handshakes and the lengths before them.
     response_bytes,
     /// Bytes of watch events to clients.
     watch_bytes,
@@ -241,7 +241,7 @@ counters! {
     connection_request_count,
     /// Sessions resumed on a new connection.
     connection_revalidate_count,
-    /// Connections closed.
+    /// Connections that ended because their client hung up.
     connection_drop_count,
     /// Limit `max_client_cnxns` or `max_cnxns`: connections refused.
     connection_rejected,
@@ -291,6 +291,24 @@ counters! {
     outstanding_changes_removed,
     /// Limit `four_letter_queue`: words refused.
     four_letter_queue,
+    /// Times this server began to look for a leader.
+    looking_count,
+    /// Leader: transactions proposed.
+    proposal_count,
+    /// Leader: transactions committed.
+    commit_count,
+    /// Follower: transactions proposed by the leader.
+    learner_proposal_received_count,
+    /// Learner: transactions committed by the leader.
+    learner_commit_received_count,
+    /// Leader: learners brought up to date from the log.
+    diff_count,
+    /// Leader: learners brought up to date with a snapshot.
+    snap_count,
+    /// Leader: sessions that a learner's clients brought along.
+    revalidate_count,
+    /// Limit `refused_peers`: refusals of servers of which only the log tells.
+    refused_peers,
     /// Limit `metric_namespaces`: writes below further top-level nodes.
     metric_namespaces,
 }
@@ -304,6 +322,15 @@ pub struct ServerStats {
     pub response_size: Latency,
     pub last_response_size: AtomicU64,
     pub connection_token_deficit: Latency,
+    // The ensemble.
+    /// Leader: bytes of the transactions proposed.
+    pub proposal_size: Latency,
+    pub last_proposal_size: AtomicU64,
+    pub election_time: Latency,
+    pub unavailable_time: Latency,
+    pub leader_unavailable_time: Latency,
+    pub follower_sync_time: Latency,
+    pub observer_sync_time: Latency,
     // The way of a write; all but the queues' times are taken once per batch.
     pub request_throttle_queue_time: Percentiles,
     pub prep_queue_size: Latency,
@@ -337,17 +364,27 @@ pub struct ServerStats {
 }
 
 impl ServerStats {
+    /// Forgets the sizes of proposals.
+    pub fn reset_proposal_sizes(&self) {
+        self.proposal_size.reset();
+        self.last_proposal_size.store(0, Ordering::Relaxed);
+    }
+
     /// A summary by the name under which `mntr` shows it.
     #[must_use]
     pub fn summary(&self, name: &str) -> Option<&Latency> {
         Some(match name {
             "connection_token_deficit" => &self.connection_token_deficit,
             "dbinittime" => &self.dbinittime,
+            "election_time" => &self.election_time,
+            "follower_sync_time" => &self.follower_sync_time,
             "fsynctime" => &self.fsync_time,
+            "leader_unavailable_time" => &self.leader_unavailable_time,
             "node_changed_watch_count" => &self.node_changed_watch_count,
             "node_children_watch_count" => &self.node_children_watch_count,
             "node_created_watch_count" => &self.node_created_watch_count,
             "node_deleted_watch_count" => &self.node_deleted_watch_count,
+            "observer_sync_time" => &self.observer_sync_time,
             "prep_process_time" => &self.prep_process_time,
             "prep_processor_queue_size" => &self.prep_queue_size,
             "proposal_process_time" => &self.proposal_process_time,
@@ -358,6 +395,7 @@ impl ServerStats {
             "sync_process_time" => &self.sync_process_time,
             "sync_processor_batch_size" => &self.sync_batch_size,
             "sync_processor_queue_size" => &self.sync_queue_size,
+            "unavailable_time" => &self.unavailable_time,
             _ => return None,
         })
     }

@@ -199,7 +199,9 @@ impl Zab {
         }
     }
 
-    const fn state(&self) -> PeerState {
+    /// What it does; the cheap part of [`Self::status`].
+    #[must_use]
+    pub const fn state(&self) -> PeerState {
         match &self.machine {
             Machine::Draining { .. } | Machine::Looking => PeerState::Looking,
             Machine::Leading(_) => PeerState::Leading,

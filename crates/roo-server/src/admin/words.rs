@@ -11,18 +11,20 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use roo_proto::ids::{SessionId, Time};
-use roo_proto::op_code;
 use roo_replica::Replica;
 use roo_replica::effect::CloseReason;
+use roo_replica::sessions::Tracked;
 use roo_store::data_dir::DataDir;
 use roo_store::disk::Disk;
 
+use super::connection_text::{put_connection, put_session};
+use super::environment::environment;
 use super::java_text::{date, double};
-use super::metric_names::{COUNTERS, PERCENTILES, SUMMARIES};
+use super::standing::Mode;
 use crate::config::ServerConfig;
-use crate::histogram::Percentiles;
+use crate::config::ensemble::LocalSessions;
 use crate::shared_state::{Input, Mail, Place, Shared};
-use crate::stats::{ConnectionStats, Latency};
+use crate::stats::ConnectionStats;
 
 macro_rules! words {
     ($($(#[$doc:meta])* $name:ident = $text:literal),* $(,)?) => {
@@ -85,6 +87,9 @@ words! {
     Mntr = b"mntr",
     /// Whether the process lives.
     Ruok = b"ruok",
+    /// How the server stands in its ensemble; a word of ours.
+    // Compat: C-70 Apache has no such word.
+    Peer = b"peer",
     /// The server in brief.
     Srvr = b"srvr",
     /// Resets what is counted of the server.
@@ -132,6 +137,9 @@ pub const VERSION: &str = concat!(
     ", built on 2026-11-24 00:00 UTC"
 );
 
+/// What a server without a leader says to most words.
+const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requests";
+
 /// The default of Apache's trace mask.
 pub const TRACE_MASK: i64 = 306;
 
@@ -164,7 +172,7 @@ impl WordsThread {
             own.mailbox.bytes.extend_from_slice(answer.as_bytes());
             own.mailbox
                 .items
-                .push((slot, generation, Mail::Frames { len: answer.len() }));
+                .push((slot, generation, Mail::Word { len: answer.len() }));
             let close = Mail::Close {
                 why: CloseReason::SessionClosed,
                 flush: true,
@@ -184,11 +192,31 @@ impl WordsThread {
                 word.name()
             );
         }
+        let mode = Mode::of(self.shared.role.lock().0);
+        match (word, mode) {
+            (Word::Ruok, _) => "imok".into(),
+            (Word::Envi, _) => environment(),
+            (Word::Gtmk, _) => self.shared.trace_mask.load(Ordering::Relaxed).to_string(),
+            (Word::Stmk, _) => {
+                let mask = argument.unwrap_or(TRACE_MASK);
+                self.shared.trace_mask.store(mask, Ordering::Relaxed);
+                mask.to_string()
+            }
+            (Word::Isro, None) => "null".into(),
+            (Word::Peer, _) => self.standing(mode),
+            (Word::TelnetClose, _) => String::new(),
+            (Word::Hash, None) => NOT_SERVING.into(),
+            (_, None) => format!("{NOT_SERVING}\n"),
+            (word, Some(mode)) => self.answer_serving(word, mode),
+        }
+    }
+
+    /// The answer of a server that serves clients.
+    fn answer_serving(&self, word: Word, mode: Mode) -> String {
         match word {
-            Word::Ruok => "imok".into(),
-            Word::Srvr => self.server(""),
-            Word::Stat => self.server(&self.clients()),
-            Word::Conf => self.configuration(),
+            Word::Srvr => self.server(mode, ""),
+            Word::Stat => self.server(mode, &self.clients()),
+            Word::Conf => self.configuration(mode),
             Word::Cons => self.connections(),
             Word::Crst => {
                 self.each_connection(|stats| stats.reset());
@@ -202,21 +230,18 @@ impl WordsThread {
                 let (snapshots, logs) = self.sizes();
                 format!("datadir_size: {snapshots}\nlogdir_size: {logs}\n")
             }
-            Word::Dump => self.dump(),
-            Word::Envi => environment(),
-            Word::Gtmk => self.shared.trace_mask.load(Ordering::Relaxed).to_string(),
-            Word::Stmk => {
-                let mask = argument.unwrap_or(TRACE_MASK);
-                self.shared.trace_mask.store(mask, Ordering::Relaxed);
-                mask.to_string()
-            }
+            Word::Dump => self.dump(mode),
             Word::Hash => self.digests(),
+            Word::Isro if mode == Mode::ReadOnly => "ro".into(),
             Word::Isro => "rw".into(),
-            Word::Mntr => self.metrics(),
+            Word::Mntr => self.metrics(mode),
             Word::Wchc => self.watches_by_session(),
             Word::Wchp => self.watches_by_path(),
             Word::Wchs => self.watches_in_brief(),
-            Word::TelnetClose => String::new(),
+            // These do not ask how the server stands.
+            Word::Ruok | Word::Envi | Word::Gtmk | Word::Stmk | Word::Peer | Word::TelnetClose => {
+                String::new()
+            }
         }
     }
 
@@ -233,6 +258,7 @@ impl WordsThread {
         stats.latency.reset();
         stats.response_size.reset();
         stats.last_response_size.store(0, Ordering::Relaxed);
+        stats.reset_proposal_sizes();
         stats.counters.packets_received.store(0, Ordering::Relaxed);
         stats.counters.packets_sent.store(0, Ordering::Relaxed);
         stats
@@ -241,15 +267,15 @@ impl WordsThread {
             .store(0, Ordering::Relaxed);
     }
 
-    fn sizes(&self) -> (u64, u64) {
+    pub(super) fn sizes(&self) -> (u64, u64) {
         self.dir.sizes(self.disk.as_ref()).unwrap_or_default()
     }
 
-    fn alive(&self) -> usize {
+    pub(super) fn alive(&self) -> usize {
         self.shared.connections.lock().len()
     }
 
-    fn server(&self, clients: &str) -> String {
+    fn server(&self, mode: Mode, clients: &str) -> String {
         let stats = &self.shared.stats;
         let counters = &stats.counters;
         let (zxid, nodes) = {
@@ -257,11 +283,15 @@ impl WordsThread {
             (state.last_zxid(), state.tree.node_count() + 1)
         };
         let latency = &stats.latency;
-        let mut out = format!("Zookeeper version: {VERSION}\n{clients}");
+        let read_only = match mode {
+            Mode::ReadOnly => "READ-ONLY mode; serving only read-only clients\n",
+            Mode::Standalone | Mode::Leader | Mode::Follower | Mode::Observer => "",
+        };
+        let mut out = format!("Zookeeper version: {VERSION}\n{read_only}{clients}");
         let _ = write!(
             out,
             "Latency min/avg/max: {}/{}/{}\nReceived: {}\nSent: {}\nConnections: {}\n\
-             Outstanding: {}\nZxid: {zxid}\nMode: standalone\nNode count: {nodes}\n",
+             Outstanding: {}\nZxid: {zxid}\nMode: {}\nNode count: {nodes}\n",
             latency.min(),
             double(latency.mean()),
             latency.max(),
@@ -269,7 +299,12 @@ impl WordsThread {
             counters.packets_sent.load(Ordering::Relaxed),
             self.alive(),
             self.shared.outstanding.load(Ordering::Relaxed),
+            mode.name(),
         );
+        if mode == Mode::Leader {
+            let [last, min, max] = self.proposal_sizes();
+            let _ = writeln!(out, "Proposal sizes last/min/max: {last}/{min}/{max}");
+        }
         out
     }
 
@@ -294,16 +329,17 @@ impl WordsThread {
         out
     }
 
-    fn configuration(&self) -> String {
+    fn configuration(&self, mode: Mode) -> String {
         let config = &self.config;
         let (snapshots, logs) = self.sizes();
         let port = config
             .client_address
             .map_or(-1, |address| i32::from(address.port()));
-        format!(
+        let id = config.ensemble.as_ref().map_or(0, |member| member.me.0);
+        let mut out = format!(
             "clientPort={port}\nsecureClientPort=-1\ndataDir={}\ndataDirSize={snapshots}\n\
              dataLogDir={}\ndataLogSize={logs}\ntickTime={}\nmaxClientCnxns={}\n\
-             minSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\nserverId=0\n",
+             minSessionTimeout={}\nmaxSessionTimeout={}\nclientPortListenBacklog={}\nserverId={id}\n",
             self.dir.snapshots.display(),
             self.dir.logs.display(),
             config.tick_time_ms,
@@ -311,11 +347,13 @@ impl WordsThread {
             config.min_session_timeout_ms,
             config.max_session_timeout_ms,
             config.client_port_listen_backlog,
-        )
+        );
+        self.put_membership(&mut out, mode);
+        out
     }
 
     /// Asks the replica on its own thread.
-    fn ask<T: Send + 'static>(
+    pub(super) fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Replica) -> T + Send + 'static,
     ) -> Option<T> {
@@ -328,20 +366,19 @@ impl WordsThread {
         answered.recv_timeout(Duration::from_secs(10)).ok()
     }
 
-    fn dump(&self) -> String {
-        let sessions = self
-            .ask(|replica| replica.sessions().by_expiry())
-            .unwrap_or_default();
-        let clock = self.shared.clock;
-        let count: usize = sessions.values().map(Vec::len).sum();
-        let mut out = format!(
-            "SessionTracker dump:\nSession Sets ({})/({count}):\n",
-            sessions.len()
-        );
-        for (at, ids) in &sessions {
-            let _ = writeln!(out, "{} expire at {}:", ids.len(), date(clock.wall_at(*at)));
-            for id in ids {
-                let _ = writeln!(out, "\t{id}");
+    fn dump(&self, mode: Mode) -> String {
+        let mut out = String::from("SessionTracker dump:\n");
+        match mode {
+            Mode::Standalone => self.dump_expiring(&mut out, |_| true),
+            Mode::Leader => {
+                if self.dump_local(&mut out) {
+                    out.push_str("Global ");
+                }
+                self.dump_expiring(&mut out, |tracked| !tracked.local);
+            }
+            Mode::Follower | Mode::Observer | Mode::ReadOnly => {
+                self.dump_local(&mut out);
+                self.dump_known(&mut out);
             }
         }
         out.push_str("ephemeral nodes dump:\n");
@@ -358,6 +395,42 @@ impl WordsThread {
         }
         self.dump_connections(&mut out);
         out
+    }
+
+    /// Sessions by when they expire, where that is decided.
+    fn dump_expiring(&self, out: &mut String, wanted: fn(&Tracked) -> bool) {
+        let sessions = self
+            .ask(move |replica| replica.sessions().by_expiry(wanted))
+            .unwrap_or_default();
+        let clock = self.shared.clock;
+        let count: usize = sessions.values().map(Vec::len).sum();
+        let _ = writeln!(out, "Session Sets ({})/({count}):", sessions.len());
+        for (at, ids) in &sessions {
+            let _ = writeln!(out, "{} expire at {}:", ids.len(), date(clock.wall_at(*at)));
+            for id in ids {
+                let _ = writeln!(out, "\t{id}");
+            }
+        }
+    }
+
+    /// Sessions that only this server knows, if the configuration allows such.
+    fn dump_local(&self, out: &mut String) -> bool {
+        let member = self.config.ensemble.as_ref();
+        let local = member.is_some_and(|member| member.local_sessions != LocalSessions::Off);
+        if local {
+            out.push_str("Local ");
+            self.dump_expiring(out, |tracked| tracked.local);
+        }
+        local
+    }
+
+    /// Sessions as a learner knows them. Java: `UpgradeableSessionTracker.dumpSessions`.
+    fn dump_known(&self, out: &mut String) {
+        let state = self.shared.state.read();
+        let _ = writeln!(out, "Global Sessions({}):", state.sessions().len());
+        for (session, timeout_ms) in state.sessions() {
+            let _ = writeln!(out, "{session}\t{timeout_ms}ms");
+        }
     }
 
     /// Connections by when they would be closed: sessionless ones soon, the others with their
@@ -463,292 +536,6 @@ impl WordsThread {
         let (sessions, paths) = (sessions.len(), paths.len());
         format!("{sessions} connections watching {paths} paths\nTotal watches:{total}\n")
     }
-
-    fn metrics(&self) -> String {
-        let mut out = Mntr(String::new());
-        out.put("version", VERSION);
-        out.put("server_state", "standalone");
-        self.put_gauges(&mut out);
-        self.put_quotas(&mut out);
-        let counters: BTreeMap<&str, u64> = self.shared.stats.counters.all().into_iter().collect();
-        for name in COUNTERS {
-            out.put(name, counters.get(name).copied().unwrap_or(0));
-        }
-        self.put_summaries(&mut out);
-        self.put_own(&mut out, &counters);
-        out.0
-    }
-
-    fn put_summaries(&self, out: &mut Mntr) {
-        let (stats, none, nothing) = (
-            &self.shared.stats,
-            Latency::default(),
-            Percentiles::default(),
-        );
-        for name in SUMMARIES {
-            out.put_summary(name, stats.summary(name).unwrap_or(&none));
-        }
-        for name in PERCENTILES {
-            // Compat: C-02 of everything measured, not of a sample.
-            let measured = stats.percentiles(name).unwrap_or(&nothing);
-            out.put_summary(name, &measured.summary);
-            for (shown, per_mille) in [("p50", 500), ("p95", 950), ("p99", 990), ("p999", 999)] {
-                out.put(&format!("{shown}_{name}"), measured.percentile(per_mille));
-            }
-        }
-        for (namespace, written) in stats.write_per_namespace.lock().iter() {
-            out.put_summary(&format!("{namespace}_write_per_namespace"), written);
-        }
-    }
-
-    fn put_gauges(&self, out: &mut Mntr) {
-        let stats = &self.shared.stats;
-        let latency = &stats.latency;
-        out.put("avg_latency", double(latency.mean()));
-        out.put("max_latency", latency.max());
-        out.put("min_latency", latency.min());
-        out.put(
-            "packets_received",
-            stats.counters.packets_received.load(Ordering::Relaxed),
-        );
-        out.put(
-            "packets_sent",
-            stats.counters.packets_sent.load(Ordering::Relaxed),
-        );
-        out.put("num_alive_connections", self.alive());
-        out.put(
-            "outstanding_requests",
-            self.shared.outstanding.load(Ordering::Relaxed),
-        );
-        {
-            let state = self.shared.state.read();
-            out.put("znode_count", state.tree.node_count() + 1);
-            out.put("ephemerals_count", state.ephemeral_count());
-            out.put("approximate_data_size", state.tree.data_size());
-            out.put("global_sessions", state.sessions().len());
-        }
-        let watches: usize = self
-            .shared
-            .io
-            .iter()
-            .map(|io| {
-                let own = io.shared.lock();
-                own.watches.node_watches() + own.watches.child_watches()
-            })
-            .sum();
-        out.put("watch_count", watches);
-        out.put("local_sessions", 0);
-        let (open, max) = file_descriptors();
-        out.put("open_file_descriptor_count", open);
-        out.put("max_file_descriptor_count", max);
-        let uptime = self.shared.clock.now().millis_since(self.shared.started);
-        out.put("uptime", uptime);
-        let sent = stats.response_size.count() > 0;
-        let or_unset = |value: u64| {
-            if sent {
-                i64::try_from(value).unwrap_or(i64::MAX)
-            } else {
-                -1
-            }
-        };
-        out.put(
-            "last_client_response_size",
-            or_unset(stats.last_response_size.load(Ordering::Relaxed)),
-        );
-        out.put(
-            "max_client_response_size",
-            or_unset(stats.response_size.max()),
-        );
-        out.put(
-            "min_client_response_size",
-            or_unset(stats.response_size.min()),
-        );
-        out.put(
-            "auth_failed_count",
-            stats.counters.auth_failed_count.load(Ordering::Relaxed),
-        );
-        let drop_chance = self.shared.throttle.lock().drop_chance();
-        out.put("connection_drop_probability", double(drop_chance));
-        out.put("outstanding_tls_handshake", 0);
-        out.put("non_mtls_remote_conn_count", 0);
-        out.put("non_mtls_local_conn_count", 0);
-    }
-
-    fn put_quotas(&self, out: &mut Mntr) {
-        let state = self.shared.state.read();
-        for (path, limits, usage) in state.quota_usages() {
-            let name = path.trim_start_matches('/');
-            let hard_or_soft = |hard: i64, soft: i64| if hard >= 0 { hard } else { soft };
-            let bytes = hard_or_soft(limits.bytes_hard_limit(), limits.bytes());
-            let count = hard_or_soft(limits.count_hard_limit(), limits.count());
-            out.put(&format!("{name}_quota_bytes_limit_per_namespace"), bytes);
-            out.put(
-                &format!("{name}_quota_bytes_usage_per_namespace"),
-                usage.bytes(),
-            );
-            out.put(&format!("{name}_quota_count_limit_per_namespace"), count);
-            out.put(
-                &format!("{name}_quota_count_usage_per_namespace"),
-                usage.count(),
-            );
-        }
-    }
-
-    /// What Apache has no name for: how often each limit was met.
-    fn put_own(&self, out: &mut Mntr, counters: &BTreeMap<&str, u64>) {
-        for (name, value) in counters {
-            let shown = COUNTERS.contains(name)
-                || matches!(
-                    *name,
-                    "packets_received" | "packets_sent" | "auth_failed_count"
-                );
-            if !shown {
-                out.put(&format!("roo_{name}"), value);
-            }
-        }
-    }
-}
-
-struct Mntr(String);
-
-impl Mntr {
-    fn put(&mut self, name: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "zk_{name}\t{value}");
-    }
-
-    fn put_summary(&mut self, name: &str, measured: &Latency) {
-        self.put(&format!("avg_{name}"), double(measured.mean()));
-        self.put(&format!("min_{name}"), measured.min());
-        self.put(&format!("max_{name}"), measured.max());
-        self.put(&format!("cnt_{name}"), measured.count());
-        self.put(&format!("sum_{name}"), measured.total());
-    }
-}
-
-fn put_connection(out: &mut String, stats: &ConnectionStats) {
-    let interest = i32::from(stats.reading.load(Ordering::Relaxed));
-    let _ = write!(
-        out,
-        " /{}[{interest}](queued={},recved={},sent={}",
-        stats.peer,
-        stats.outstanding.load(Ordering::Relaxed).max(0),
-        stats.received.load(Ordering::Relaxed),
-        stats.sent.load(Ordering::Relaxed),
-    );
-}
-
-fn put_session(out: &mut String, stats: &ConnectionStats) {
-    let session = stats.session.load(Ordering::Relaxed);
-    if session == 0 {
-        return;
-    }
-    let load = |value: &std::sync::atomic::AtomicU64| value.load(Ordering::Relaxed);
-    let _ = write!(
-        out,
-        ",sid={},lop={},est={},to={}",
-        SessionId(session),
-        op_name(stats.last_op.load(Ordering::Relaxed)),
-        stats.established.0,
-        stats.timeout_ms.load(Ordering::Relaxed),
-    );
-    let cxid = stats.last_cxid.load(Ordering::Relaxed);
-    if cxid >= 0 {
-        let _ = write!(out, ",lcxid=0x{cxid:x}");
-    }
-    let _ = write!(
-        out,
-        ",lzxid=0x{:x},lresp={},llat={},minlat={},avglat={},maxlat={}",
-        stats.last_zxid.load(Ordering::Relaxed),
-        load(&stats.last_response),
-        load(&stats.last_latency),
-        stats.latency.min(),
-        stats.latency.total() / stats.latency.count().max(1),
-        stats.latency.max(),
-    );
-}
-
-/// The short names of operations. Java: `Request.op2String` cut to four letters.
-const fn op_name(op: i32) -> &'static str {
-    match op {
-        op_code::PING => "PING",
-        op_code::CREATE_SESSION => "SESS",
-        op_code::MULTI => "MULT",
-        op_code::MULTI_READ => "MLTR",
-        op_code::CREATE | op_code::CREATE2 | op_code::CREATE_CONTAINER | op_code::CREATE_TTL => {
-            "CREA"
-        }
-        op_code::DELETE | op_code::DELETE_CONTAINER => "DELE",
-        op_code::SET_DATA => "SETD",
-        op_code::RECONFIG => "RECO",
-        op_code::SET_ACL => "SETA",
-        op_code::CLOSE_SESSION => "CLOS",
-        op_code::SYNC => "SYNC",
-        op_code::CHECK => "CHEC",
-        op_code::EXISTS => "EXIS",
-        op_code::GET_DATA => "GETD",
-        op_code::SET_WATCHES => "SETW",
-        op_code::SET_WATCHES2 => "STW2",
-        op_code::ADD_WATCH => "ADDW",
-        op_code::GET_ACL => "GETA",
-        op_code::GET_CHILDREN | op_code::GET_CHILDREN2 => "GETC",
-        op_code::GET_ALL_CHILDREN_NUMBER => "GETACN",
-        op_code::CHECK_WATCHES => "CHKW",
-        op_code::REMOVE_WATCHES => "REMW",
-        op_code::WHO_AM_I => "HOMI",
-        op_code::GET_EPHEMERALS => "GETE",
-        _ => "NA",
-    }
-}
-
-/// Open descriptors of this process, and how many it may have.
-fn file_descriptors() -> (usize, u64) {
-    let open = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    (open, limit.unwrap_or(u64::MAX))
-}
-
-/// Java's keys, with what they mean here.
-// Compat: C-03 there is no Java to describe.
-fn environment() -> String {
-    let variable = |name: &str| std::env::var(name).unwrap_or_default();
-    let directory = std::env::current_dir().unwrap_or_default();
-    let uname = rustix::system::uname();
-    let mut out = String::from("Environment:\n");
-    let host = uname.nodename().to_string_lossy().into_owned();
-    let release = uname.release().to_string_lossy().into_owned();
-    for (key, value) in [
-        ("zookeeper.version", VERSION.to_owned()),
-        ("host.name", host),
-        ("java.version", "<NA>".into()),
-        ("java.vendor", "RooKeeper".into()),
-        ("java.home", "<NA>".into()),
-        ("java.class.path", "<NA>".into()),
-        ("java.library.path", "<NA>".into()),
-        ("java.io.tmpdir", std::env::temp_dir().display().to_string()),
-        ("java.compiler", "<NA>".into()),
-        ("os.name", uname.sysname().to_string_lossy().into_owned()),
-        ("os.arch", uname.machine().to_string_lossy().into_owned()),
-        ("os.version", release),
-        ("user.name", variable("USER")),
-        ("user.home", variable("HOME")),
-        ("user.dir", directory.display().to_string()),
-        ("os.memory.free", memory("MemFree:")),
-        ("os.memory.max", memory("MemTotal:")),
-        ("os.memory.total", memory("MemTotal:")),
-    ] {
-        let _ = writeln!(out, "{key}={value}");
-    }
-    out
-}
-
-/// A line of /proc/meminfo in MB.
-fn memory(name: &str) -> String {
-    let text = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let kib: u64 = line
-        .and_then(|l| l.split_whitespace().next()?.parse().ok())
-        .unwrap_or(0);
-    format!("{}MB", kib / 1024)
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ use crate::client::serving::{NO_SESSION, Round, RoundTally};
 use crate::client::settings::ClientSettings;
 use crate::limits;
 use crate::shared_state::{Input, IoShared, Mail, Peer, Place, Shared};
-use crate::stats::{ConnectionStats, Counters, NO_OP};
+use crate::stats::{ConnectionStats, Counters, NO_OP, ServerStats};
 
 /// The waker's token.
 pub const WAKE: Token = Token(usize::MAX);
@@ -464,9 +464,10 @@ impl IoThread {
         let mut at = 0;
         for (slot, generation, mail) in mailbox.items.drain(..) {
             let len = match mail {
-                Mail::Frames { len } | Mail::Answer { len, .. } | Mail::Connected { len, .. } => {
-                    len
-                }
+                Mail::Word { len }
+                | Mail::Frames { len }
+                | Mail::Answer { len, .. }
+                | Mail::Connected { len, .. } => len,
                 Mail::Close { .. } => 0,
             };
             let bytes = mailbox.bytes.get(at..at + len).unwrap_or_default();
@@ -482,12 +483,17 @@ impl IoThread {
             if conn.phase != Phase::Dead && conn.phase != Phase::Flushing {
                 conn.output(&mut self.spare).extend_from_slice(bytes);
             }
-            Counters::add(&self.shared.stats.counters.response_bytes, len);
             match mail {
+                Mail::Word { .. } => {
+                    conn.stats.sent.fetch_add(1, Ordering::Relaxed);
+                    Counters::inc(&self.shared.stats.counters.packets_sent);
+                }
                 Mail::Frames { .. } => {
                     conn.stats.sent.fetch_add(1, Ordering::Relaxed);
                     Counters::inc(&self.shared.stats.counters.packets_sent);
+                    let len = len.saturating_sub(frame::LENGTH_SIZE);
                     Counters::add(&self.shared.stats.counters.watch_bytes, len);
+                    put_response_size(&self.shared.stats, len);
                 }
                 Mail::Answer { .. } => answered(&self.shared, conn, now, bytes),
                 Mail::Connected {
@@ -559,15 +565,17 @@ impl IoThread {
         if let Err(error) = self.poll.registry().deregister(&mut conn.stream) {
             tracing::debug!(%error, "deregister a client's socket");
         }
-        drain_and_close(&mut conn, &mut self.arena);
         let shared = &self.shared;
+        if conn.at_end {
+            Counters::inc(&shared.stats.counters.connection_drop_count);
+        }
+        drain_and_close(&mut conn, &mut self.arena);
         for pending in &conn.in_flight {
             shared.outstanding.fetch_sub(1, Ordering::Relaxed);
             shared
                 .large_bytes
                 .fetch_sub(pending.large_bytes, Ordering::Relaxed);
         }
-        Counters::inc(&shared.stats.counters.connection_drop_count);
         let place = Place {
             io: self.index,
             slot: slot_of(slot),
@@ -611,6 +619,8 @@ fn account(shared: &Shared, tally: &RoundTally, began: Time) {
         let sent = &stats.counters.packets_sent;
         sent.fetch_add(reads, Ordering::Relaxed);
         stats.response_size.merge(&tally.replies);
+        let bytes = &stats.counters.response_bytes;
+        bytes.fetch_add(tally.replies.total, Ordering::Relaxed);
         let last = &stats.last_response_size;
         last.store(tally.last_reply, Ordering::Relaxed);
     }
@@ -677,10 +687,16 @@ fn answered(shared: &Shared, conn: &mut Connection, now: Time, reply: &[u8]) {
     }
     // The answer to a handshake is not counted, nor is the length before each other one.
     if let Some(size) = reply.len().checked_sub(frame::LENGTH_SIZE) {
-        let last = &stats.last_response_size;
-        last.store(size as u64, Ordering::Relaxed);
-        stats.response_size.add(size as u64);
+        put_response_size(stats, size);
+        Counters::add(&stats.counters.response_bytes, size);
     }
+}
+
+/// A reply or a watch event has been sent; the length before it is not counted.
+fn put_response_size(stats: &ServerStats, size: usize) {
+    let size = size as u64;
+    stats.last_response_size.store(size, Ordering::Relaxed);
+    stats.response_size.add(size);
 }
 
 /// zxid and error of a reply frame.
