@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 mod bench;
+mod ensemble;
 mod files;
 mod server;
 
@@ -22,6 +23,8 @@ struct Arguments {
 enum Command {
     /// Runs a server. Without arguments: on 127.0.0.1:2181, with its data in ./data.
     Server(server::ServerArguments),
+    /// Runs an ensemble on this machine for development, and looks after any.
+    Ensemble(ensemble::EnsembleArguments),
     /// Shows or checks transaction logs, ours and Apache's.
     Log(files::LogArguments),
     /// Shows or checks snapshots, ours and Apache's.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let done = match arguments.command {
         None => return server::run(&server::ServerArguments::default()),
         Some(Command::Server(arguments)) => return server::run(&arguments),
+        Some(Command::Ensemble(arguments)) => ensemble::run(arguments),
         Some(Command::Log(arguments)) => files::logs(&arguments),
         Some(Command::Snapshot(arguments)) => files::snapshots(&arguments),
         Some(Command::Bench(arguments)) => bench::run(arguments),
