@@ -34,8 +34,9 @@ impl Membership {
     }
 
     /// Whether these servers are a quorum of every ensemble that counts.
-    // Compat: C-73 epochs are settled with both quorums too: a record of a later ensemble may
-    // be known to its voters alone.
+    // Compat: C-73
+    // Epochs are settled with both quorums too: a record of a later ensemble may be known to its
+    // voters alone.
     pub(crate) fn has_quorum(&self, has: impl Fn(ServerId) -> bool) -> bool {
         self.ensembles()
             .all(|ensemble| quorum::is_quorum(ensemble, &has))
@@ -46,7 +47,7 @@ impl Membership {
         self.ensembles().any(|ensemble| ensemble.is_voter(id))
     }
 
-    // Compat: C-73 both quorums.
+    // Compat: C-73
     /// Whether a server may become the leader: it votes, and its vote weighs something, in the
     /// ensemble in force. One that votes only in a proposed ensemble is a stranger to those who
     /// have not seen the proposal, and they could never elect it.

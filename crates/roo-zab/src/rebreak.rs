@@ -1,6 +1,6 @@
 //! Known bugs of ZooKeeper that can be put back, to prove that the tests see them.
 //!
-//! Only with the feature `rebreak` can a server have one; without it [`Rebreak::has`] is false at
+//! Only with the feature `rebreak` can a server have one; without it `Rebreak::has` is false at
 //! compile time and every switch is gone.
 
 /// A bug, by its number in ZooKeeper's tracker.

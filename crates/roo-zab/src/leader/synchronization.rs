@@ -255,8 +255,9 @@ impl Leader {
         let Some(learner) = self.learners.get_mut(&link) else {
             return;
         };
-        // Compat: C-72 one that is proposed while the epoch runs is not committed: the learner
-        // would put it in force. It gets it by its proposal.
+        // Compat: C-72
+        // One that is proposed while the epoch runs is not committed: the learner would put it in
+        // force. It gets it by its proposal.
         let ensemble = if self.stage == Stage::AwaitSyncQuorum {
             server.membership.latest()
         } else {
