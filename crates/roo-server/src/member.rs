@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roo_peer::grpc::GrpcLinks;
 use roo_peer::{Joiners, Listen, Parameters, PeerEvents, PeerLinks};
-use roo_proto::ensemble::MemberRole;
+use roo_proto::ensemble::{Ensemble, MemberRole};
 use roo_proto::ids::{ServerId, Time};
 use roo_replica::read_path::ReadMode as ReplicaReadMode;
 use roo_replica::{Config as ReplicaConfig, LocalSessions, Replica};
@@ -19,12 +19,13 @@ use roo_zab::Zab;
 use roo_zab::config::{Config as ZabConfig, Recovered};
 
 use crate::config::ServerConfig;
-use crate::config::dynamic::ConfigFiles;
+use crate::config::dynamic::{ConfigFiles, WriteError};
 use crate::config::ensemble::{EnsembleConfig, LocalSessions as ConfiguredSessions, ReadMode};
+use crate::fatal::fatal;
 use crate::limits;
 use crate::peer_inbox::PeerInbox;
 use crate::queue::BatchQueue;
-use crate::replica_loop::Ensemble;
+use crate::replica_loop::Ensemble as Others;
 use crate::shared_state::Shared;
 
 /// The replica of a member, ready to look for a leader.
@@ -68,14 +69,14 @@ pub fn replica(
 }
 
 /// The ensemble with which the server starts; an empty one without.
-pub fn in_force(config: &ServerConfig) -> Arc<roo_proto::ensemble::Ensemble> {
+pub fn in_force(config: &ServerConfig) -> Arc<Ensemble> {
     let member = config.ensemble.as_ref();
     Arc::new(member.map(|m| m.ensemble.clone()).unwrap_or_default())
 }
 
 /// Shows the ensemble in force in /zookeeper/config, where clients look for it: no snapshot needs
 /// to have it. Java: `ZKDatabase.initConfigInZKDatabase`.
-pub fn show_ensemble(state: &mut State, ensemble: &roo_proto::ensemble::Ensemble) {
+pub fn show_ensemble(state: &mut State, ensemble: &Ensemble) {
     // Nobody watches it yet.
     let _ = state.set_config(ensemble.to_text().as_bytes(), ensemble.version);
 }
@@ -119,7 +120,7 @@ pub fn connect(
     config: &ServerConfig,
     member: &EnsembleConfig,
     shared: &Arc<Shared>,
-) -> Result<Ensemble, roo_peer::grpc::StartError> {
+) -> Result<Others, roo_peer::grpc::StartError> {
     let inbox = Arc::new(PeerInbox::new(Arc::clone(shared)));
     let parameters = parameters(config, member);
     let events: Arc<dyn PeerEvents> = Arc::<PeerInbox>::clone(&inbox);
@@ -127,7 +128,7 @@ pub fn connect(
     if let Some(name) = &member.name {
         links.set_identity(identity_of(name));
     }
-    Ok(Ensemble {
+    Ok(Others {
         links: Arc::new(links),
         inbox,
         history: Arc::new(BatchQueue::default()),
@@ -173,21 +174,26 @@ pub struct DynamicFiles {
 }
 
 impl DynamicFiles {
-    /// Remembers an ensemble that is proposed.
-    pub fn remember(&self, ensemble: &roo_proto::ensemble::Ensemble) {
-        if let Some(files) = &self.files
-            && let Err(error) = files.persist_next(ensemble)
-        {
-            tracing::error!(%error, "cannot write down the ensemble that is proposed; it is in the log too");
-        }
+    /// Remembers an ensemble that is proposed, before its record can be durable.
+    pub fn remember(&self, ensemble: &Ensemble) {
+        self.must(|files| files.persist_next(ensemble));
     }
 
-    /// Writes down the ensemble that is in force.
-    pub fn activate(&self, ensemble: &roo_proto::ensemble::Ensemble) {
+    /// Writes down the ensemble that is in force, before any later record can be durable.
+    pub fn activate(&self, ensemble: &Ensemble) {
+        self.must(|files| files.activate(ensemble, self.me));
+    }
+
+    /// A server that went on could count the quorum of an ensemble that is no more at its next
+    /// start.
+    fn must(&self, write: impl FnOnce(&ConfigFiles) -> Result<(), WriteError>) {
         if let Some(files) = &self.files
-            && let Err(error) = files.activate(ensemble, self.me)
+            && let Err(error) = write(files)
         {
-            tracing::error!(%error, "cannot write down the ensemble in force; the next start would begin with an older one");
+            fatal(&format!(
+                "cannot write down a change of the ensemble: {error}; make room or give the \
+                 server's user its configuration directory to write, then start again"
+            ));
         }
     }
 }
