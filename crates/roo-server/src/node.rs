@@ -37,6 +37,7 @@ use crate::fatal::{PoisonGuard, fatal};
 use crate::limits;
 use crate::loading::{self, LoadSettings, Loaded};
 use crate::member::{self, DynamicFiles};
+use crate::peer_inbox::SliceWay;
 use crate::queue::BatchQueue;
 use crate::replica_loop::{Ensemble, ReplicaLoop, Ways};
 use crate::resync::{HistoryInput, HistoryThread, Rewinder};
@@ -112,6 +113,7 @@ pub struct Node {
     snapshots: SyncSender<SnapshotInput>,
     links: Option<Arc<dyn PeerLinks>>,
     history: Option<Arc<BatchQueue<HistoryInput>>>,
+    slices: Option<Arc<SliceWay>>,
     threads: Vec<JoinHandle<()>>,
     storage_thread: Option<JoinHandle<()>>,
 }
@@ -210,6 +212,10 @@ impl Node {
         if let Some(links) = &self.links {
             links.shutdown();
         }
+        // A snapshot that is being installed would be waited for.
+        if let Some(slices) = &self.slices {
+            slices.end_all();
+        }
         if let Some(history) = &self.history {
             history.push(HistoryInput::Stop);
         }
@@ -219,8 +225,8 @@ impl Node {
         }
         self.shared.stopping.store(true, Ordering::SeqCst);
         self.shared.notify_all();
-        // The thread is busy or gone if this fails; both end it.
-        let _ = self.snapshots.try_send(SnapshotInput::Stop);
+        // Without links what waits before it is soon done. The thread is gone if this fails.
+        let _ = self.snapshots.send(SnapshotInput::Stop);
         for thread in self.threads.drain(..) {
             join(thread);
         }
@@ -435,6 +441,7 @@ impl Starter {
         }
         let storage_thread = self.spawn_storage(&storage)?;
         let history = ensemble.as_ref().map(|e| Arc::clone(&e.history));
+        let slices = ensemble.as_ref().map(|e| Arc::clone(&e.inbox.slices));
         let mut threads = Vec::new();
         if let Some(ensemble) = &ensemble {
             let thread = self.history_thread(ensemble);
@@ -478,6 +485,7 @@ impl Starter {
             snapshots,
             links,
             history,
+            slices,
             threads,
             storage_thread: Some(storage_thread),
         })

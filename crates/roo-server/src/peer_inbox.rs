@@ -1,7 +1,6 @@
 //! From the other servers' links to the replica's inbox. The slices of a snapshot go past the
 //! replica, to whoever installs it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -25,20 +24,60 @@ pub struct SlicePart {
     pub permit: Permit,
 }
 
-/// The slices of one link that nobody has taken yet.
+/// The way of slices past the replica. Only the leader's link brings any, which this server has
+/// dialled; of those there is one at a time.
+#[derive(Debug, Default)]
+pub struct SliceWay(Mutex<Option<Open>>);
+
 #[derive(Debug)]
-struct Slices {
+struct Open {
+    link: LinkId,
     sender: Sender<SlicePart>,
+    /// Until somebody takes it.
     receiver: Option<Receiver<SlicePart>>,
 }
 
-impl Slices {
-    fn new() -> Self {
-        // Limit: what is in this channel is bounded by the link's window.
-        let (sender, receiver) = mpsc::channel();
-        Self {
-            sender,
-            receiver: Some(receiver),
+impl SliceWay {
+    /// A link that was dialled is open. Its id is higher than that of any before.
+    fn open(&self, link: LinkId) {
+        let mut open = self.0.lock();
+        if open.as_ref().is_none_or(|older| older.link < link) {
+            // Limit: what is in this channel is bounded by the link's window.
+            let (sender, receiver) = mpsc::channel();
+            *open = Some(Open {
+                link,
+                sender,
+                receiver: Some(receiver),
+            });
+        }
+    }
+
+    /// Where the slices of a link arrive; `None` if the link is gone, or somebody has taken them
+    /// already.
+    pub fn take(&self, link: LinkId) -> Option<Receiver<SlicePart>> {
+        let mut open = self.0.lock();
+        let of_link = open.as_mut().filter(|open| open.link == link);
+        of_link.and_then(|open| open.receiver.take())
+    }
+
+    /// No more slices come: whoever waits for them hears of it.
+    pub fn end(&self, link: LinkId) {
+        self.0.lock().take_if(|open| open.link == link);
+    }
+
+    /// No more slices come on any link.
+    pub fn end_all(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn bring(&self, link: LinkId, part: SlicePart) {
+        let open = self.0.lock();
+        let sent = match open.as_ref().filter(|open| open.link == link) {
+            Some(open) => open.sender.send(part).is_ok(),
+            None => false,
+        };
+        if !sent {
+            tracing::debug!(?link, "a slice of a snapshot that nobody waits for");
         }
     }
 }
@@ -46,7 +85,8 @@ impl Slices {
 /// See the module.
 pub struct PeerInbox {
     shared: Arc<Shared>,
-    slices: Mutex<HashMap<LinkId, Slices>>,
+    /// See [`SliceWay`].
+    pub slices: Arc<SliceWay>,
 }
 
 impl PeerInbox {
@@ -55,27 +95,7 @@ impl PeerInbox {
     pub fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            slices: Mutex::default(),
-        }
-    }
-
-    /// Where the slices of a link arrive; `None` if somebody has taken them already.
-    pub fn take_slices(&self, link: LinkId) -> Option<Receiver<SlicePart>> {
-        let mut slices = self.slices.lock();
-        let of_link = slices.entry(link).or_insert_with(Slices::new);
-        of_link.receiver.take()
-    }
-
-    /// No more slices come: whoever waits for them hears of it.
-    pub fn end_slices(&self, link: LinkId) {
-        self.slices.lock().remove(&link);
-    }
-
-    fn slice(&self, link: LinkId, part: SlicePart) {
-        let mut slices = self.slices.lock();
-        let of_link = slices.entry(link).or_insert_with(Slices::new);
-        if of_link.sender.send(part).is_err() {
-            tracing::debug!(?link, "a slice of a snapshot that was given up");
+            slices: Arc::default(),
         }
     }
 
@@ -101,7 +121,7 @@ impl PeerEvents for PeerInbox {
                     message,
                     PeerMessage::Slice { .. } | PeerMessage::SliceEnd { .. }
                 ) {
-                    self.slice(link, SlicePart { message, permit });
+                    self.slices.bring(link, SlicePart { message, permit });
                 } else {
                     self.push(Event::Received { link, message }, Some(permit));
                 }
@@ -125,9 +145,12 @@ impl PeerEvents for PeerInbox {
                 return;
             }
             PeerEvent::LinkAccepted { link, peer } => roo_zab::Event::LinkAccepted { link, peer },
-            PeerEvent::LinkOpened { link } => roo_zab::Event::LinkOpened { link },
+            PeerEvent::LinkOpened { link } => {
+                self.slices.open(link);
+                roo_zab::Event::LinkOpened { link }
+            }
             PeerEvent::LinkClosed { link } => {
-                self.end_slices(link);
+                self.slices.end(link);
                 roo_zab::Event::LinkClosed { link }
             }
             // The transport has logged it.
@@ -141,5 +164,45 @@ impl PeerEvents for PeerInbox {
             }
         };
         self.push(Event::Zab(event), None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: LinkId = LinkId(2);
+
+    #[test]
+    fn slices_of_a_link_that_broke_before_they_were_taken_are_not_waited_for() {
+        let way = SliceWay::default();
+        way.open(LINK);
+        // The link's end overtakes the leader's packet that announces the snapshot.
+        way.end(LINK);
+        assert!(way.take(LINK).is_none());
+    }
+
+    #[test]
+    fn whoever_waits_for_slices_hears_that_none_will_come() {
+        let way = SliceWay::default();
+        for end in [|way: &SliceWay| way.end(LINK), SliceWay::end_all] {
+            way.open(LINK);
+            let slices = way.take(LINK).unwrap();
+            assert!(way.take(LINK).is_none());
+            end(&way);
+            assert!(slices.recv().is_err());
+        }
+    }
+
+    #[test]
+    fn a_newer_link_ends_the_older_one_and_a_late_word_of_an_older_one_nothing() {
+        let way = SliceWay::default();
+        way.open(LINK);
+        let slices = way.take(LINK).unwrap();
+        way.open(LinkId(4));
+        assert!(slices.recv().is_err());
+        way.open(LINK);
+        way.end(LINK);
+        assert!(way.take(LinkId(4)).is_some());
     }
 }

@@ -295,7 +295,7 @@ impl ReplicaLoop {
             roo_zab::Effect::CloseLink { link, why } => {
                 tracing::info!(?link, ?why, "link to another server closed");
                 links.close(link, why);
-                ensemble.inbox.end_slices(link);
+                ensemble.inbox.slices.end(link);
             }
             roo_zab::Effect::Truncate { after } => {
                 handover.records.push(StorageInput::Truncate { after });
@@ -313,7 +313,7 @@ impl ReplicaLoop {
                 handover.after_commit.push(SnapshotInput::Send { link });
             }
             roo_zab::Effect::InstallSnapshot { link, zxid } => {
-                let slices = ensemble.inbox.take_slices(link);
+                let slices = ensemble.inbox.slices.take(link);
                 handover
                     .records
                     .push(StorageInput::Install { link, zxid, slices });

@@ -126,7 +126,7 @@ impl Rewinder {
         zxid: Zxid,
         slices: Option<Receiver<SlicePart>>,
     ) -> Result<(), NotInstalled> {
-        let slices = slices.ok_or_else(|| NotInstalled::Peer("it was taken before".into()))?;
+        let slices = slices.ok_or_else(|| NotInstalled::Peer("its link is gone".into()))?;
         let mut file = SnapshotWriter::create(
             Arc::clone(&self.disk),
             &self.dir.snapshots,
