@@ -4,6 +4,7 @@
 //! Whenever the machine stops in between, what a start finds is the beginning of the old history
 //! or the new snapshot, never a mixture.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,8 +105,12 @@ pub fn after_snapshot(
     Ok(())
 }
 
+/// A file that is gone already was removed by whoever purges old files, or gave up a snapshot.
 fn remove(disk: &dyn Disk, dir: &Path, path: &Path) -> Result<(), StoreError> {
-    disk.remove(path).at("remove", path)?;
+    match disk.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        removed => removed.at("remove", path)?,
+    }
     disk.sync_dir(dir).at("sync", dir)
 }
 

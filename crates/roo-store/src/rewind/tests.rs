@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::*;
+use crate::disk::{DiskFile, DiskLock, OpenMode};
 use crate::file_name::Compression;
 use crate::log::record::encode_record;
 use crate::log::writer::LogOptions;
@@ -207,4 +208,43 @@ fn a_cut_before_the_oldest_snapshot_is_refused_and_changes_nothing() {
     assert!(error.contains("no snapshot at or before 0x4"), "{error}");
     assert_eq!(server.disk.steps(), steps);
     assert_eq!(recovered(&server.disk), (OLD, 9));
+}
+
+/// A disk on which somebody else is always faster to remove a file.
+struct Purged(SimDisk);
+
+impl Disk for Purged {
+    fn list(&self, dir: &Path) -> io::Result<Vec<crate::disk::DirEntry>> {
+        self.0.list(dir)
+    }
+    fn open(&self, path: &Path, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        self.0.open(path, mode)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.remove(path)?;
+        self.0.remove(path)
+    }
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.0.sync_dir(dir)
+    }
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        self.0.create_dir_all(dir)
+    }
+    fn canonical(&self, path: &Path) -> io::Result<PathBuf> {
+        self.0.canonical(path)
+    }
+    fn lock(&self, path: &Path) -> io::Result<Option<Box<dyn DiskLock>>> {
+        self.0.lock(path)
+    }
+}
+
+#[test]
+fn files_that_are_purged_meanwhile_do_no_harm() {
+    let mut server = Server::with_history();
+    server.shared = Arc::new(Purged(server.disk.clone()));
+    server.install(30).unwrap();
+    assert_eq!(recovered(&server.disk), (NEW, 30));
 }
