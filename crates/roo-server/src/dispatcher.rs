@@ -255,18 +255,8 @@ impl Deliveries for Dispatcher<'_> {
             .store(reads_in_rounds, Ordering::Relaxed);
         shared.role_changed(role);
         self.role = role;
-        let closed = Mail::Close {
-            why: CloseReason::NotServing,
-            flush: false,
-        };
         for (_, io, has_mail) in &mut self.threads {
-            let IoShared { mailbox, peers, .. } = &mut **io;
-            for (slot, peer) in (0_u32..).zip(peers) {
-                if peer.generation != 0 && peer.session != SessionId(0) {
-                    *has_mail = true;
-                    mailbox.items.push((slot, peer.generation, closed));
-                }
-            }
+            *has_mail |= io.close_sessions(CloseReason::NotServing);
         }
     }
 

@@ -149,6 +149,25 @@ impl IoShared {
             .filter(|peer| peer.generation == place.generation)
     }
 
+    /// Closes every connection with a session, at once; whether there was any. The thread does not
+    /// know yet of the sessions that its mail brings.
+    pub fn close_sessions(&mut self, why: CloseReason) -> bool {
+        let Mailbox { items, .. } = &mut self.mailbox;
+        let close = Mail::Close { why, flush: false };
+        let answered = items.iter().filter_map(|(slot, generation, mail)| {
+            let is_answer = matches!(mail, Mail::Connected { .. });
+            is_answer.then_some((*slot, *generation, close))
+        });
+        let mut closed: Vec<_> = answered.collect();
+        for (slot, peer) in (0..).zip(&self.peers) {
+            if peer.generation != 0 && peer.session != SessionId(0) {
+                closed.push((slot, peer.generation, close));
+            }
+        }
+        items.extend_from_slice(&closed);
+        !closed.is_empty()
+    }
+
     /// Takes note that something was heard from a connection.
     pub fn touch(&mut self, slot: u32, now: Time) {
         if let Some(peer) = self.peers.get_mut(slot as usize) {
@@ -304,5 +323,40 @@ impl Shared {
         for io in &self.io {
             io.notify();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_the_thread_does_not_know_of_yet_is_closed_with_the_others() {
+        let peer = |generation, session| Peer {
+            generation,
+            session: SessionId(session),
+            ids: Arc::from([]),
+            last_heard: Time(0),
+            touched: false,
+        };
+        let mut io = IoShared {
+            // Served, nobody, before its handshake, and about to hear that it has a session.
+            peers: vec![peer(4, 9), peer(0, 0), peer(5, 0), peer(6, 0)],
+            ..IoShared::default()
+        };
+        let answer = Mail::Connected {
+            len: 0,
+            session: SessionId(10),
+            timeout_ms: 4000,
+        };
+        io.mailbox.items.push((3, 6, answer));
+        let why = CloseReason::NotServing;
+        assert!(io.close_sessions(why));
+        let close = Mail::Close { why, flush: false };
+        assert_eq!(
+            io.mailbox.items,
+            [(3, 6, answer), (3, 6, close), (0, 4, close)]
+        );
+        assert!(!IoShared::default().close_sessions(why));
     }
 }
