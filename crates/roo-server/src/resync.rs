@@ -272,6 +272,10 @@ impl HistoryThread {
 
     /// Whether the learner gets its part from the log.
     fn try_read(&self, job: HistoryJob) -> Result<bool, StoreError> {
+        // Nothing is read for a learner that has left, however many have come and gone.
+        if self.links.wait_for_room(job.link).is_err() {
+            return Ok(true);
+        }
         let open = || {
             HistoryReader::open(
                 &self.disk,
