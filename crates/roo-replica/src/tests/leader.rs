@@ -51,14 +51,31 @@ fn create(path: &str, flags: i32) -> Vec<u8> {
     body
 }
 
-/// Server 1 leaves the ensemble.
-fn leave() -> Vec<u8> {
+/// A server leaves the ensemble.
+fn leave(server: &str) -> Vec<u8> {
     let mut body = Vec::new();
     jute::put_i32(&mut body, -1);
-    jute::put_string(&mut body, "1");
+    jute::put_string(&mut body, server);
     jute::put_i32(&mut body, -1);
     jute::put_i64(&mut body, -1);
     body
+}
+
+/// Server 1 comes, without any history; gives its link.
+fn comes(leader: &mut Server, observer: bool) -> LinkId {
+    let (peer, link) = (ServerId(1), LinkId(3));
+    leader.zab(roo_zab::Event::LinkAccepted { link, peer });
+    leader.link = link;
+    leader.receive(PeerMessage::Zab(Message::FollowerInfo {
+        accepted_epoch: 0,
+        config_version: 0,
+        observer,
+    }));
+    leader.receive(PeerMessage::Zab(Message::AckEpoch {
+        current_epoch: Some(0),
+        last_zxid: Zxid::ZERO,
+    }));
+    link
 }
 
 #[test]
@@ -66,7 +83,7 @@ fn a_write_that_commits_with_a_reconfiguration_before_it_is_applied_once() {
     let mut config = config();
     config.prepare.reconfig_enabled = true;
     let (mut leader, session) = with_client(config);
-    ask(&mut leader, session, 1, op_code::RECONFIG, leave());
+    ask(&mut leader, session, 1, op_code::RECONFIG, leave("1"));
     ask(&mut leader, session, 2, op_code::CREATE, create("/a-", 2));
     // One acknowledgement for both.
     ack(&mut leader, 3);
@@ -97,20 +114,8 @@ fn a_snapshot_for_a_learner_waits_until_the_state_holds_what_is_committed() {
     ask(&mut leader, session, 2, op_code::CREATE, create("/a", 0));
     ack(&mut leader, 2);
     assert_eq!(leader.state.last_zxid(), Zxid::new(1, 1));
-    // An empty learner comes.
-    let (follower, link) = (leader.link, LinkId(3));
-    let peer = ServerId(1);
-    leader.zab(roo_zab::Event::LinkAccepted { link, peer });
-    leader.link = link;
-    leader.receive(PeerMessage::Zab(Message::FollowerInfo {
-        accepted_epoch: 0,
-        config_version: 0,
-        observer: false,
-    }));
-    leader.receive(PeerMessage::Zab(Message::AckEpoch {
-        current_epoch: Some(0),
-        last_zxid: Zxid::ZERO,
-    }));
+    let follower = leader.link;
+    let link = comes(&mut leader, false);
     assert_eq!(leader.snapshots, []);
     let pings = leader.sent.iter().filter_map(|message| {
         if let PeerMessage::Zab(Message::Ping { round, .. }) = message {
@@ -123,4 +128,19 @@ fn a_snapshot_for_a_learner_waits_until_the_state_holds_what_is_committed() {
     leader.link = follower;
     leader.receive(PeerMessage::Zab(Message::Pong { round }));
     assert_eq!(leader.snapshots, [(link, Zxid::new(1, 2))]);
+}
+
+#[test]
+fn an_ensemble_whose_quorum_would_have_to_be_of_observers_is_refused() {
+    let mut config = config();
+    config.prepare.reconfig_enabled = true;
+    let (mut leader, session) = with_client(config);
+    let follower = leader.link;
+    comes(&mut leader, true);
+    ack(&mut leader, 0);
+    // Server 1 would acknowledge nothing before it comes back with a vote, which it never hears.
+    ask(&mut leader, session, 1, op_code::RECONFIG, leave("2"));
+    leader.link = follower;
+    ack(&mut leader, 2);
+    assert_eq!(leader.clients.replies, [(1, Zxid::new(1, 2))]);
 }
