@@ -37,6 +37,8 @@ pub(crate) enum Ready {
     Ensemble(Arc<Ensemble>),
     /// There has been no leader for too long.
     ReadOnly,
+    /// The state is to be replaced, now that nobody reads it.
+    Replace(roo_zab::Effect),
 }
 
 /// A client that came back and waits for the leader's word.
@@ -62,6 +64,8 @@ pub(crate) struct Peers {
     /// came.
     pub(crate) questions: VecDeque<(Asker, Zxid)>,
     revalidating: Vec<Revalidating>,
+    /// The state is being replaced by a part of itself, or by the leader's: nobody may read it.
+    pub(crate) is_replacing: bool,
     /// Learners that are to be sent a snapshot, and how far it must go at least.
     pub(crate) snapshots: VecDeque<(LinkId, Zxid)>,
     zab_effects: Vec<roo_zab::Effect>,
@@ -77,6 +81,7 @@ impl Peers {
             rounds: Rounds::new(),
             questions: VecDeque::new(),
             revalidating: Vec::new(),
+            is_replacing: false,
             snapshots: VecDeque::new(),
             zab_effects: Vec::new(),
         }
@@ -124,6 +129,15 @@ impl Replica {
         event: roo_zab::Event,
         effects: &mut Vec<Effect>,
     ) {
+        let is_replaced = matches!(
+            event,
+            roo_zab::Event::Truncated { .. }
+                | roo_zab::Event::SnapshotInstalled { .. }
+                | roo_zab::Event::SnapshotFailed { .. }
+        );
+        if is_replaced && let Some(peers) = &mut self.peers {
+            peers.is_replacing = false;
+        }
         self.with_zab(now, effects, |zab, zab_effects| {
             zab.handle(now, event, zab_effects);
         });
@@ -185,6 +199,15 @@ impl Replica {
                 }
                 effects.push(Effect::Zab(roo_zab::Effect::Activate { ensemble }));
             }
+            roo_zab::Effect::Truncate { .. } | roo_zab::Effect::InstallSnapshot { .. } => {
+                peers.is_replacing = true;
+                if self.role == Role::ReadOnly {
+                    peers.ready.push_back(Ready::Role(effect::Role::Looking));
+                    peers.ready.push_back(Ready::Replace(effect));
+                } else {
+                    effects.push(Effect::Zab(effect));
+                }
+            }
             roo_zab::Effect::SendSnapshot { link } => {
                 let delivered = peers.zab.status().delivered;
                 peers.snapshots.push_back((link, delivered));
@@ -192,10 +215,8 @@ impl Replica {
             roo_zab::Effect::Notify { .. }
             | roo_zab::Effect::OpenLink { .. }
             | roo_zab::Effect::CloseLink { .. }
-            | roo_zab::Effect::Truncate { .. }
             | roo_zab::Effect::PersistEpoch { .. }
             | roo_zab::Effect::ReadHistory { .. }
-            | roo_zab::Effect::InstallSnapshot { .. }
             | roo_zab::Effect::PersistNextEnsemble { .. } => effects.push(Effect::Zab(effect)),
         }
     }
@@ -519,7 +540,9 @@ impl Replica {
     /// When a server that looks for a leader serves reads without one.
     pub(crate) fn read_only_at(&self) -> Option<Time> {
         let after = self.config.read_only_after_ms?;
-        (self.role == Role::Looking).then(|| Time(self.looking_since.0.saturating_add(after)))
+        let is_whole = self.peers.as_ref().is_some_and(|p| !p.is_replacing);
+        (self.role == Role::Looking && is_whole)
+            .then(|| Time(self.looking_since.0.saturating_add(after)))
     }
 
     /// Serves reads from here on, if there was no leader for too long.
@@ -533,7 +556,7 @@ impl Replica {
     }
 
     pub(crate) fn become_read_only(&mut self, deliveries: &mut dyn Deliveries) {
-        if self.role == Role::Looking {
+        if self.read_only_at().is_some() {
             self.role = Role::ReadOnly;
             deliveries.role_changed(self.role, false);
         }

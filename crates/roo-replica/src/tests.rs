@@ -153,6 +153,7 @@ struct Server {
     state: State,
     clients: Clients,
     link: LinkId,
+    now: Time,
     sent: Vec<PeerMessage>,
     /// Snapshots that learners were sent, and of which state.
     snapshots: Vec<(LinkId, Zxid)>,
@@ -162,6 +163,20 @@ impl Server {
     /// It follows server 3 in epoch 1.
     fn following(config: Config) -> Self {
         let mut this = Self::started(config, ServerId(1));
+        this.finds_its_leader();
+        this.receive(PeerMessage::Zab(Message::Diff { upto: Zxid::ZERO }));
+        this.receive(PeerMessage::Zab(Message::NewLeader {
+            epoch: 1,
+            ensemble: ensemble(),
+        }));
+        this.receive(PeerMessage::Zab(Message::UpToDate));
+        assert!(matches!(this.replica.role(), Role::Learning { .. }));
+        this.sent.clear();
+        this
+    }
+
+    /// Server 3 leads epoch 1.
+    fn finds_its_leader(&mut self) {
         for (from, state) in [
             (LEADER, PeerState::Leading),
             (ServerId(2), PeerState::Following),
@@ -176,19 +191,10 @@ impl Server {
                 state,
                 ensemble: ensemble(),
             };
-            this.zab(roo_zab::Event::Notified { from, notification });
+            self.zab(roo_zab::Event::Notified { from, notification });
         }
-        this.zab(roo_zab::Event::LinkOpened { link: this.link });
-        this.receive(PeerMessage::Zab(Message::LeaderInfo { epoch: 1 }));
-        this.receive(PeerMessage::Zab(Message::Diff { upto: Zxid::ZERO }));
-        this.receive(PeerMessage::Zab(Message::NewLeader {
-            epoch: 1,
-            ensemble: ensemble(),
-        }));
-        this.receive(PeerMessage::Zab(Message::UpToDate));
-        assert!(matches!(this.replica.role(), Role::Learning { .. }));
-        this.sent.clear();
-        this
+        self.zab(roo_zab::Event::LinkOpened { link: self.link });
+        self.receive(PeerMessage::Zab(Message::LeaderInfo { epoch: 1 }));
     }
 
     fn started(config: Config, me: ServerId) -> Self {
@@ -197,6 +203,7 @@ impl Server {
             state: State::new(Rules::default(), 1),
             clients: Clients::default(),
             link: LinkId(0),
+            now: Time(10),
             sent: Vec::new(),
             snapshots: Vec::new(),
         };
@@ -242,7 +249,7 @@ impl Server {
 
     fn handle(&mut self, event: Event) {
         let mut effects = Vec::new();
-        let (now, wall) = (Time(10), WallTime(1_000));
+        let (now, wall) = (self.now, WallTime(1_000));
         self.replica
             .handle(now, wall, &self.state, event, &mut effects);
         self.execute(effects);
@@ -264,7 +271,7 @@ impl Server {
         let mut effects = Vec::new();
         if self.replica.can_commit() {
             self.replica
-                .commit(Time(10), &mut self.state, &mut self.clients, &mut effects);
+                .commit(self.now, &mut self.state, &mut self.clients, &mut effects);
         }
         self.carry_out(effects, &mut snapshots);
         let zxid = self.state.last_zxid();
@@ -287,6 +294,9 @@ impl Server {
                 }
                 Effect::Zab(roo_zab::Effect::PersistEpoch { which, epoch }) => {
                     self.zab(roo_zab::Event::EpochDurable { which, epoch });
+                }
+                Effect::Zab(roo_zab::Effect::InstallSnapshot { .. }) => {
+                    assert!(!self.replica.role().serves(), "clients see half a state");
                 }
                 Effect::Zab(roo_zab::Effect::SendSnapshot { link }) => snapshots.push(link),
                 Effect::RollLog | Effect::TakeSnapshot | Effect::Zab(_) => {}

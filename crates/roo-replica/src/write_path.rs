@@ -217,6 +217,7 @@ impl Replica {
                 }
                 Ready::Role(role) => self.change_role(now, role, state, deliveries),
                 Ready::ReadOnly => self.become_read_only(deliveries),
+                Ready::Replace(effect) => effects.push(Effect::Zab(effect)),
                 Ready::Ensemble(ensemble) => show_ensemble(state, &ensemble, deliveries),
             }
         }

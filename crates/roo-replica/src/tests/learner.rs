@@ -97,3 +97,29 @@ fn of_two_connections_of_a_session_that_come_back_at_once_the_later_stays() {
     assert_eq!(learner.clients.connected, [SESSION, SESSION]);
     assert_eq!(learner.clients.closed, [(CONN, CloseReason::SessionMoved)]);
 }
+
+#[test]
+fn nobody_reads_a_state_that_is_being_replaced() {
+    let mut server = Server::started(
+        Config {
+            read_only_after_ms: Some(2000),
+            ..config()
+        },
+        ServerId(1),
+    );
+    server.now = Time(3000);
+    server.handle(Event::DeadlineReached);
+    assert_eq!(server.replica.role(), Role::ReadOnly);
+    server.finds_its_leader();
+    let zxid = Zxid::new(1, 1);
+    server.receive(PeerMessage::Zab(Message::Snap { zxid }));
+    assert_eq!(server.clients.roles, [Role::ReadOnly, Role::Looking]);
+    // It takes long.
+    server.now = Time(9000);
+    server.handle(Event::DeadlineReached);
+    assert_eq!(server.replica.role(), Role::Looking);
+    let link = server.link;
+    server.zab(roo_zab::Event::SnapshotFailed { link });
+    server.handle(Event::DeadlineReached);
+    assert_eq!(server.replica.role(), Role::ReadOnly);
+}
