@@ -1,12 +1,13 @@
 //! Streams for notifications: each server dials every member for its own, and the newest
 //! notification to each is all that counts.
 //!
-//! A server that is no member (a joiner) cannot be dialled: its notifications go back on the
-//! stream that it has dialled.
+//! A server that is no member (a joiner) cannot be dialled, nor can a member that does not know
+//! yet that it is one: their notifications go back on the stream that they have dialled.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ struct Dialled {
     newest: Newest,
     /// Do not wait before the next attempt.
     hurry: Arc<Notify>,
+    /// The stream to it is open.
+    is_open: Arc<AtomicBool>,
     removed: CancellationToken,
 }
 
@@ -55,9 +58,13 @@ struct Caller {
 impl Elections {
     pub(super) fn notify(&self, to: ServerId, notification: Notification) {
         if let Some(member) = self.members.lock().get(&to) {
-            member.newest.send_replace(Some(notification));
+            member.newest.send_replace(Some(notification.clone()));
             member.hurry.notify_one();
-        } else if let Some(caller) = self.callers.lock().get(&to) {
+            if member.is_open.load(Ordering::SeqCst) {
+                return;
+            }
+        }
+        if let Some(caller) = self.callers.lock().get(&to) {
             caller.newest.send_replace(Some(notification));
         }
     }
@@ -88,6 +95,7 @@ pub(super) fn dial_members(shared: &Arc<Shared>, ensemble: &Ensemble) {
         let dialled = Dialled {
             newest,
             hurry: Arc::default(),
+            is_open: Arc::default(),
             removed: shared.stop.child_token(),
         };
         let keep = keep_dialling(
@@ -95,6 +103,7 @@ pub(super) fn dial_members(shared: &Arc<Shared>, ensemble: &Ensemble) {
             peer,
             seen,
             Arc::clone(&dialled.hurry),
+            Arc::clone(&dialled.is_open),
             dialled.removed.clone(),
         );
         shared.tasks.spawn(keep);
@@ -108,6 +117,7 @@ async fn keep_dialling(
     peer: ServerId,
     newest: watch::Receiver<Option<Notification>>,
     hurry: Arc<Notify>,
+    is_open: Arc<AtomicBool>,
     removed: CancellationToken,
 ) {
     let mut pause = BACK_OFF_MIN;
@@ -126,7 +136,9 @@ async fn keep_dialling(
                 shared.events.deliver(PeerEvent::Reachable { peer });
                 was_reachable = Some(true);
                 pause = BACK_OFF_MIN;
+                is_open.store(true, Ordering::SeqCst);
                 receive(&shared, peer, incoming, &ended).await;
+                is_open.store(false, Ordering::SeqCst);
                 ended.cancel();
             }
             Err(Failed::Unreachable(why)) => {

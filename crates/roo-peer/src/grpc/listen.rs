@@ -14,7 +14,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, StartError, accept};
-use crate::parameters::Listen;
+use crate::parameters::{Joiners, Listen, Parameters};
 
 /// Between two attempts to bind.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
@@ -54,10 +54,11 @@ impl Listeners {
     }
 }
 
-/// Binds for the first time.
+/// Binds for the first time. A server that is yet to be added has no address; it dials the others.
 pub(super) async fn first(shared: &Arc<Shared>, ensemble: &Ensemble) -> Result<(), StartError> {
-    if !ensemble.members.contains_key(&shared.parameters.id) {
-        return Err(StartError::NotAMember(shared.parameters.id.0));
+    let Parameters { id, joiners, .. } = shared.parameters;
+    if joiners == Joiners::Refused && !ensemble.members.contains_key(&id) {
+        return Err(StartError::NotAMember(id.0));
     }
     listen(shared, wanted(shared, ensemble)).await
 }

@@ -385,7 +385,82 @@ fn a_port_that_is_taken_is_named_with_what_to_do() {
 }
 
 #[test]
-fn a_server_that_is_not_in_its_own_ensemble_does_not_start() {
+fn a_server_that_is_to_be_added_need_not_be_in_its_own_ensemble() {
+    let (_one, at_one, port) = start(Parameters {
+        joiners: Joiners::Admitted,
+        ..parameters(1)
+    });
+    let (sink, at_nine) = reports();
+    let joiner = Parameters {
+        joiners: Joiners::Admitted,
+        ..parameters(9)
+    };
+    let nine = GrpcLinks::start(joiner, &ensemble(&[(1, port)]), None, sink).unwrap();
+    assert_eq!(nine.local_addresses(), []);
+    next(&at_nine, |event| {
+        matches!(event, PeerEvent::Reachable { peer: ServerId(1) }).then_some(())
+    });
+    nine.open(LinkId(2), ServerId(1));
+    next(&at_one, |event| match event {
+        PeerEvent::LinkAccepted { peer, .. } => (peer == ServerId(9)).then_some(()),
+        _ => None,
+    });
+    nine.set_ensemble(&ensemble(&[(1, port), (9, 0)]));
+    let deadline = Instant::now() + DEADLINE;
+    while nine.local_addresses().is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "it does not listen once it is added"
+        );
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_member_that_does_not_know_yet_that_it_is_one_is_answered_on_its_own_stream() {
+    let (one, at_one, port) = start(Parameters {
+        joiners: Joiners::Admitted,
+        ..parameters(1)
+    });
+    // Nobody listens there: the server was added while it was away.
+    let away = TcpListener::bind("127.0.0.1:0").unwrap();
+    let absent = away.local_addr().unwrap().port();
+    drop(away);
+    one.set_ensemble(&ensemble(&[(1, port), (9, absent)]));
+    let (sink, at_nine) = reports();
+    let joiner = Parameters {
+        joiners: Joiners::Admitted,
+        ..parameters(9)
+    };
+    let nine = GrpcLinks::start(joiner, &ensemble(&[(1, port)]), None, sink).unwrap();
+    let question = Notification {
+        vote: Vote {
+            peer_epoch: 0,
+            zxid: Zxid(0),
+            leader: ServerId(1),
+        },
+        round: 1,
+        state: PeerState::Looking,
+        ensemble: Arc::default(),
+    };
+    nine.notify(ServerId(1), question.clone());
+    next(&at_one, |event| {
+        matches!(event, PeerEvent::Notified { .. }).then_some(())
+    });
+    let answer = Notification {
+        state: PeerState::Leading,
+        ..question
+    };
+    one.notify(ServerId(9), answer.clone());
+    let told = next(&at_nine, |event| match event {
+        PeerEvent::Notified { notification, .. } => Some(notification),
+        _ => None,
+    });
+    assert_eq!(told, answer);
+}
+
+#[test]
+fn a_server_that_is_not_in_its_own_ensemble_does_not_start_where_nobody_is_added() {
     let started = GrpcLinks::start(parameters(9), &ensemble(&[(1, 0)]), None, reports().0);
     let text = started.err().expect("there is no server.9").to_string();
     assert!(text.contains("server.9"), "{text}");
