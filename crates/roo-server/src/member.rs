@@ -18,6 +18,7 @@ use roo_store::error::StoreError;
 use roo_zab::Zab;
 use roo_zab::config::{Config as ZabConfig, Recovered};
 
+use crate::client::door::Door;
 use crate::config::ServerConfig;
 use crate::config::dynamic::{ConfigFiles, WriteError};
 use crate::config::ensemble::{EnsembleConfig, LocalSessions as ConfiguredSessions, ReadMode};
@@ -171,6 +172,8 @@ pub struct DynamicFiles {
     pub files: Option<ConfigFiles>,
     /// This server.
     pub me: ServerId,
+    /// Where its clients connect.
+    pub door: Door,
 }
 
 impl DynamicFiles {
@@ -179,9 +182,11 @@ impl DynamicFiles {
         self.must(|files| files.persist_next(ensemble));
     }
 
-    /// Writes down the ensemble that is in force, before any later record can be durable.
+    /// Writes down the ensemble that is in force, before any later record can be durable, and lets
+    /// clients in where its line says.
     pub fn activate(&self, ensemble: &Ensemble) {
         self.must(|files| files.activate(ensemble, self.me));
+        self.door.follow(ensemble, self.me);
     }
 
     /// A server that went on could count the quorum of an ensemble that is no more at its next

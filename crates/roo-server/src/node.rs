@@ -24,10 +24,10 @@ use roo_store::data_dir::{DataDir, read_my_id};
 use roo_store::disk::{Disk, OsDisk};
 use roo_store::error::StoreError;
 use roo_store::log::writer::{LogOptions, LogWriter};
-use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
 use crate::admin::words::{TRACE_MASK, WordsThread};
+use crate::client::door::{Door, ListenError, listen};
 use crate::client::io_thread::{IoThread, WAKE};
 use crate::client::settings::ClientSettings;
 use crate::client::throttle::Throttle;
@@ -57,15 +57,8 @@ pub enum StartError {
     #[error("{0}{advice}", advice = advice(.0))]
     Store(#[from] StoreError),
     /// Its port.
-    #[error("cannot listen on {address}: {source}; {advice}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// The operating system's answer.
-        source: io::Error,
-        /// What to do.
-        advice: &'static str,
-    },
+    #[error("{0}")]
+    Listen(#[from] ListenError),
     /// The port for other servers.
     #[error("{0}")]
     Peers(#[from] roo_peer::grpc::StartError),
@@ -82,7 +75,7 @@ impl StartError {
             Self::Store(StoreError::Layout { .. } | StoreError::Locked { .. }) => 3,
             Self::Store(error @ StoreError::Io { .. }) if !advice(error).is_empty() => 3,
             Self::Store(StoreError::Io { .. } | StoreError::Corrupt { .. })
-            | Self::Listen { .. }
+            | Self::Listen(_)
             | Self::System(_) => 1,
             Self::Peers(_) => 14,
         }
@@ -128,7 +121,7 @@ impl Node {
         // A port that is taken is told before a long load.
         let listener = config
             .client_address
-            .map(|address| listen(address, &config))
+            .map(|address| listen(address, config.client_port_listen_backlog))
             .transpose()?;
         let address = listener.as_ref().map(|(_, address)| *address);
         let dir = Arc::new(DataDir::open(
@@ -362,48 +355,6 @@ fn client_settings(config: &ServerConfig) -> ClientSettings {
     }
 }
 
-/// How many connections may wait to be accepted when the key says nothing.
-const BACKLOG: i32 = 1024;
-
-fn listen(
-    address: SocketAddr,
-    config: &ServerConfig,
-) -> Result<(TcpListener, SocketAddr), StartError> {
-    let backlog = match config.client_port_listen_backlog {
-        n if n > 0 => n,
-        _ => BACKLOG,
-    };
-    let open = || -> io::Result<(TcpListener, SocketAddr)> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(backlog)?;
-        let listener = TcpListener::from_std(socket.into());
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    open().map_err(|source| StartError::Listen {
-        address,
-        advice: match source.kind() {
-            io::ErrorKind::AddrInUse => {
-                "another program uses the port: stop it or choose another clientPort"
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                "clientPortAddress must be an address of this machine"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 need privileges: choose another clientPort"
-            }
-            _ => "check clientPort and clientPortAddress",
-        },
-        source,
-    })
-}
-
 /// What the threads are made of.
 struct Starter {
     config: Arc<ServerConfig>,
@@ -544,6 +495,11 @@ impl Starter {
                     .clone()
                     .filter(|_| self.config.reconfig_enabled),
                 me: ensemble.me,
+                door: Door {
+                    shared: Arc::clone(&self.shared),
+                    backlog: self.config.client_port_listen_backlog,
+                    at: Mutex::new(self.address),
+                },
             },
             keeps_log: member::keeps_log(&self.config, ensemble),
         })

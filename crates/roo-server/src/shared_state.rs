@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use mio::Waker;
-use mio::net::TcpStream;
+use mio::net::{TcpListener, TcpStream};
 use parking_lot::{Mutex, RwLock};
 use roo_peer::Permit;
 use roo_proto::acl::Id;
@@ -202,6 +202,8 @@ pub struct Io {
     pub shared: Mutex<IoShared>,
     /// Connections accepted elsewhere that shall live here.
     pub accepted: Mutex<Vec<(TcpStream, SocketAddr)>>,
+    /// Where to accept connections from here on, instead of where the thread does.
+    pub moved: Mutex<Option<TcpListener>>,
     /// Something waits for the thread.
     pub has_mail: AtomicBool,
     /// The thread sleeps, or is about to.
@@ -216,6 +218,7 @@ impl Io {
         Self {
             shared: Mutex::new(IoShared::default()),
             accepted: Mutex::new(Vec::new()),
+            moved: Mutex::new(None),
             has_mail: AtomicBool::new(false),
             parked: AtomicBool::new(false),
             waker,

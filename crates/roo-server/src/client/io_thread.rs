@@ -122,6 +122,7 @@ impl IoThread {
                     }
                 }
             }
+            self.move_door();
             self.adopt(now);
             self.expire_sessionless(now);
             self.advance_line(now);
@@ -228,6 +229,18 @@ impl IoThread {
             if *count == 0 {
                 by_address.remove(&address);
             }
+        }
+    }
+
+    /// Accepts connections elsewhere from here on, if a reconfiguration says so.
+    fn move_door(&mut self) {
+        let Some(mut moved) = self.own().moved.lock().take() else {
+            return;
+        };
+        let registry = self.poll.registry();
+        match registry.register(&mut moved, LISTEN, Interest::READABLE) {
+            Ok(()) => self.listener = Some(moved),
+            Err(error) => tracing::error!(%error, "register the new client port"),
         }
     }
 
