@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::servers::{Kind, Server, free_ports, root};
+use crate::servers::root;
 
 /// The server, and what it needs to run that its own description marks as provided.
 const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
@@ -80,34 +80,4 @@ pub fn class_path() -> Result<OsString> {
     path.push(":");
     path.push(conf);
     Ok(path)
-}
-
-/// Starts an ensemble of so many genuine servers, their directories `1`, `2` and so on below
-/// `dir`, each with `lines` in its zoo.cfg, and waits until all of them serve.
-///
-/// # Errors
-/// When one of them does not.
-pub fn start_ensemble(count: u16, dir: &Path, lines: &[&str]) -> Result<Vec<Server>> {
-    let ports = free_ports(3 * usize::from(count))?;
-    let ports = || ports.chunks_exact(3);
-    let members: Vec<String> = (1..=count)
-        .zip(ports())
-        .map(|(id, ports)| format!("server.{id}=127.0.0.1:{}:{}", ports[0], ports[1]))
-        .collect();
-    let mut lines = lines.to_vec();
-    lines.extend(["initLimit=20", "syncLimit=10"]);
-    lines.extend(members.iter().map(String::as_str));
-    let mut servers = (1..=count)
-        .zip(ports())
-        .map(|(id, ports)| {
-            let data_dir = dir.join(id.to_string());
-            fs::create_dir_all(&data_dir)?;
-            fs::write(data_dir.join("myid"), id.to_string())?;
-            Server::launch(Kind::Apache, &data_dir, ports[2], &lines)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    for server in &mut servers {
-        server.await_service()?;
-    }
-    Ok(servers)
 }

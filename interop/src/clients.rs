@@ -1,11 +1,13 @@
 //! Real clients, unmodified, from their registries: each runs a program of ours (see
-//! `interop/clients/`) against the genuine server, which proves the program, and against ours.
-//! The shell's transcript is compared between the two.
+//! `interop/clients/`) against the genuine server, which proves the program, against ours, and
+//! against an ensemble of ours, where it has a follower and a list of all servers.
+//! The shell's transcript is compared between them.
 
 mod programs;
 mod shell;
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 
+use crate::ensemble::Ensemble;
 use crate::proxy::Proxy;
 use crate::servers::{Kind, Server, pause, root};
 use programs::PROGRAMS;
@@ -32,19 +35,86 @@ const LIMIT: Duration = Duration::from_secs(180);
 /// Which servers to run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Against {
-    /// The genuine server first, then RooKeeper.
-    Both,
+    /// The genuine server first, then RooKeeper, then an ensemble of it.
+    All,
     /// The genuine server.
     Apache,
     /// RooKeeper.
     Roo,
+    /// Three servers of RooKeeper.
+    Ensemble,
+}
+
+/// What a client has before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Setting {
+    Alone(Kind),
+    Ensemble,
+}
+
+impl Setting {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Alone(Kind::Apache) => "apache",
+            Self::Alone(Kind::Roo) => "roo",
+            Self::Ensemble => "ensemble",
+        }
+    }
+}
+
+/// Servers of an ensemble.
+const SERVERS: u16 = 3;
+
+/// Running servers.
+enum Stage {
+    Alone(Server),
+    Ensemble(Ensemble),
+}
+
+impl Stage {
+    /// Fresh servers with empty directories.
+    fn set(setting: Setting, client: &str) -> Result<Self> {
+        let work = root().join("target/interop/clients/servers");
+        let data = work.join(format!("{client}-{}", setting.name()));
+        if data.exists() {
+            fs::remove_dir_all(&data)?;
+        }
+        fs::create_dir_all(&work)?;
+        Ok(match setting {
+            Setting::Alone(kind) => Self::Alone(Server::start(kind, &data, LINES)?),
+            Setting::Ensemble => {
+                Self::Ensemble(Ensemble::start(Kind::Roo, SERVERS, 0, &data, LINES)?)
+            }
+        })
+    }
+
+    /// Where all of a client's sessions are: what one of them has written, the others see.
+    fn one(&self) -> Result<SocketAddr> {
+        match self {
+            Self::Alone(server) => Ok(server.address),
+            Self::Ensemble(ensemble) => {
+                let follower = ensemble.find("follower").context("nobody follows")?;
+                Ok(ensemble.addresses()[follower])
+            }
+        }
+    }
+
+    /// A list of all servers, as clients take it.
+    fn all(&self) -> String {
+        let addresses = match self {
+            Self::Alone(server) => vec![server.address],
+            Self::Ensemble(ensemble) => ensemble.addresses(),
+        };
+        let texts: Vec<String> = addresses.iter().map(SocketAddr::to_string).collect();
+        texts.join(",")
+    }
 }
 
 /// Arguments of `interop clients`.
 #[derive(Args, Debug)]
 pub struct ClientsArgs {
     /// Which servers to run against.
-    #[arg(long, value_enum, default_value_t = Against::Both)]
+    #[arg(long, value_enum, default_value_t = Against::All)]
     server: Against,
     /// Only this client: java, shell, curator, kazoo, c, go, node, rust.
     #[arg(long)]
@@ -53,15 +123,15 @@ pub struct ClientsArgs {
 
 /// What one client's program said of one server.
 #[derive(Debug)]
-pub struct Outcome {
+struct Outcome {
     /// The client.
-    pub client: &'static str,
-    /// The server.
-    pub server: Kind,
+    client: &'static str,
+    /// The servers.
+    setting: Setting,
     /// Cases that held.
-    pub passed: u32,
+    passed: u32,
     /// Cases that did not, or why nothing was counted.
-    pub failed: std::result::Result<u32, String>,
+    failed: std::result::Result<u32, String>,
 }
 
 impl Outcome {
@@ -75,18 +145,20 @@ impl Outcome {
 /// # Errors
 /// When a server cannot be started.
 pub fn run(arguments: &ClientsArgs) -> Result<ExitCode> {
-    let kinds: &[Kind] = match arguments.server {
-        Against::Both => &[Kind::Apache, Kind::Roo],
-        Against::Apache => &[Kind::Apache],
-        Against::Roo => &[Kind::Roo],
+    let (apache, roo) = (Setting::Alone(Kind::Apache), Setting::Alone(Kind::Roo));
+    let settings: &[Setting] = match arguments.server {
+        Against::All => &[apache, roo, Setting::Ensemble],
+        Against::Apache => &[apache],
+        Against::Roo => &[roo],
+        Against::Ensemble => &[Setting::Ensemble],
     };
     let only = arguments.only.as_deref();
     let mut outcomes = Vec::new();
-    for kind in kinds {
-        main_matrix(*kind, only, &mut outcomes)?;
+    for setting in settings {
+        main_matrix(*setting, only, &mut outcomes)?;
     }
     if only.is_none_or(|only| only == "shell") {
-        shell::run(kinds, &mut outcomes)?;
+        shell::run(settings, &mut outcomes)?;
     }
     ensure!(
         !outcomes.is_empty(),
@@ -99,7 +171,7 @@ pub fn run(arguments: &ClientsArgs) -> Result<ExitCode> {
             Ok(count) => count.to_string(),
             Err(why) => why.clone(),
         };
-        let server = format!("{:?}", outcome.server).to_lowercase();
+        let server = outcome.setting.name();
         println!(
             "{:<9} {server:<9} {:>6}  {failed}",
             outcome.client, outcome.passed
@@ -113,25 +185,20 @@ pub fn run(arguments: &ClientsArgs) -> Result<ExitCode> {
     })
 }
 
-/// Runs the programs of all clients, or of one, against one server.
-///
-/// # Errors
-/// When the server cannot be started.
-pub fn main_matrix(kind: Kind, only: Option<&str>, outcomes: &mut Vec<Outcome>) -> Result<()> {
+/// Runs the programs of all clients, or of one.
+fn main_matrix(setting: Setting, only: Option<&str>, outcomes: &mut Vec<Outcome>) -> Result<()> {
     for program in PROGRAMS
         .iter()
         .filter(|known| only.is_none_or(|only| only == known.client))
     {
-        let server = start(kind, program.client)?;
-        println!(
-            "\n== {} against {kind:?} at {}",
-            program.client, server.address
-        );
+        let stage = Stage::set(setting, program.client)?;
+        let name = setting.name();
+        println!("\n== {} against {name} at {}", program.client, stage.all());
         let work = root().join("target/interop/clients").join(program.client);
         fs::create_dir_all(&work)?;
         let source = root().join("interop/clients").join(program.client);
         let said = (program.prepare)(&source, &work)
-            .and_then(|command| converse(command, &server, &work.join(format!("{kind:?}.txt"))));
+            .and_then(|command| converse(command, &stage, &work.join(format!("{name}.txt"))));
         let (passed, failed) = match said {
             Ok((passed, failed)) => (passed, Ok(failed)),
             Err(error) => {
@@ -141,7 +208,7 @@ pub fn main_matrix(kind: Kind, only: Option<&str>, outcomes: &mut Vec<Outcome>) 
         };
         outcomes.push(Outcome {
             client: program.client,
-            server: kind,
+            setting,
             passed,
             failed,
         });
@@ -149,29 +216,20 @@ pub fn main_matrix(kind: Kind, only: Option<&str>, outcomes: &mut Vec<Outcome>) 
     Ok(())
 }
 
-/// A fresh server with an empty directory.
-fn start(kind: Kind, client: &str) -> Result<Server> {
-    let work = root().join("target/interop/clients/servers");
-    let data = work.join(format!("{client}-{kind:?}").to_lowercase());
-    if data.exists() {
-        fs::remove_dir_all(&data)?;
-    }
-    fs::create_dir_all(&work)?;
-    Server::start(kind, &data, LINES)
-}
-
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
 }
 
 /// Runs a program to its end and reads the counts of its last line.
-fn converse(mut command: Command, server: &Server, transcript: &Path) -> Result<(u32, u32)> {
-    let proxy = Proxy::start(server.address)?;
+fn converse(mut command: Command, stage: &Stage, transcript: &Path) -> Result<(u32, u32)> {
+    let one = stage.one()?;
+    let proxy = Proxy::start(one)?;
     let output = File::create(transcript)?;
     let mut child = command
-        .arg(server.address.to_string())
+        .arg(one.to_string())
         .arg(proxy.address.to_string())
         .arg(proxy.control.to_string())
+        .arg(stage.all())
         .stdin(Stdio::null())
         .stdout(output.try_clone()?)
         .stderr(output)

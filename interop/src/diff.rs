@@ -24,11 +24,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::apache;
+use crate::ensemble::Ensemble;
 use crate::servers::{Kind, Server, root};
 use exclusions::Purpose;
 use generate::Generator;
-use pair::{CLIENTS, Compared, Pair, Side};
+use pair::{CLIENTS, Compared, Pair, Side, Started};
 use render::Zxids;
 use shrink::Verdict;
 use steps::Step;
@@ -63,6 +63,9 @@ pub struct DiffArgs {
     /// The genuine side is an ensemble of so many servers; each client has one of them
     #[arg(long, default_value_t = 1)]
     ensemble: u16,
+    /// RooKeeper's side is an ensemble of so many servers; each client has one of them
+    #[arg(long, default_value_t = 1)]
+    ours: u16,
     /// Running servers for the left side, instead of genuine ones started for it
     #[arg(long, value_delimiter = ',', value_name = "ADDRESS,...")]
     left: Vec<SocketAddr>,
@@ -79,7 +82,7 @@ impl DiffArgs {
 
     /// Whether one of the sides may be an ensemble.
     fn is_ensemble(&self) -> bool {
-        self.ensemble > 1 || self.given()
+        self.ensemble > 1 || self.ours > 1 || self.given()
     }
 }
 
@@ -272,8 +275,9 @@ impl Round<'_> {
         println!("{name}: seed {}: DIFFERENCE\n{difference}", self.seed);
         let round = self.args.round;
         println!(
-            "again: interop diff --seed {} --only {name} --ops {round} --round {round}",
-            self.seed
+            "again: interop diff --seed {} --only {name} --ops {round} --round {round} \
+             --ensemble {} --ours {}",
+            self.seed, self.args.ensemble, self.args.ours
         );
         for (at, step) in done
             .iter()
@@ -370,21 +374,24 @@ impl Round<'_> {
         if self.args.self_test {
             return self.genuine("right");
         }
-        let dir = self.dir("right");
-        clear(&dir)?;
-        let server = Server::start(Kind::Roo, &dir, &self.lines())?;
-        Ok(Side::ours(vec![server]))
+        self.fresh(Kind::Roo, self.args.ours, "right")
     }
 
     fn genuine(&self, side: &str) -> Result<Side> {
+        self.fresh(Kind::Apache, self.args.ensemble, side)
+    }
+
+    /// A server or an ensemble that knows nothing yet.
+    fn fresh(&self, kind: Kind, count: u16, side: &str) -> Result<Side> {
         let dir = self.dir(side);
-        clear(&dir)?;
         let lines = self.lines();
-        let servers = match self.args.ensemble {
-            1 => vec![Server::start(Kind::Apache, &dir, &lines)?],
-            count => apache::start_ensemble(count, &dir, &lines)?,
-        };
-        Ok(Side::ours(servers))
+        if count > 1 {
+            return Ok(Side::ensemble(Ensemble::start(
+                kind, count, 0, &dir, &lines,
+            )?));
+        }
+        clear(&dir)?;
+        Ok(Side::server(Server::start(kind, &dir, &lines)?))
     }
 }
 
@@ -392,14 +399,21 @@ impl Side {
     fn running(addresses: &[SocketAddr]) -> Self {
         Self {
             addresses: addresses.to_vec(),
-            servers: Vec::new(),
+            started: Started::Elsewhere,
         }
     }
 
-    fn ours(servers: Vec<Server>) -> Self {
+    fn server(server: Server) -> Self {
         Self {
-            addresses: servers.iter().map(|server| server.address).collect(),
-            servers,
+            addresses: vec![server.address],
+            started: Started::Server(server),
+        }
+    }
+
+    fn ensemble(ensemble: Ensemble) -> Self {
+        Self {
+            addresses: ensemble.addresses(),
+            started: Started::Ensemble(ensemble),
         }
     }
 }

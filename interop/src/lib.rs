@@ -6,6 +6,7 @@ pub mod apache;
 pub mod bench;
 pub mod clients;
 pub mod diff;
+pub mod ensemble;
 pub mod exchange;
 pub mod members;
 pub mod ops;

@@ -1,6 +1,7 @@
 //! Real servers as processes of ours: a genuine one or RooKeeper's, behind one interface.
 
 use std::fs::{self, File};
+use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::apache;
 
@@ -51,15 +52,26 @@ pub struct Server {
     child: Child,
 }
 
+/// Below the ports that systems give to outgoing connections, which must not take the port of a
+/// server that is not started yet, or was killed and comes back.
+const PORTS: (u16, u16) = (11_000, 31_000);
+
 /// So many different ports that nobody has at the moment.
 ///
 /// # Errors
 /// When there are none.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
     // All are held until the last is there, or one could come twice.
-    let held = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0"))
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut held = Vec::new();
+    for salt in 0..10_000_u32 {
+        if held.len() == count {
+            break;
+        }
+        let chance = RandomState::new().hash_one(salt) % u64::from(PORTS.1 - PORTS.0);
+        let port = PORTS.0 + u16::try_from(chance)?;
+        held.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
+    ensure!(held.len() == count, "no free ports in {PORTS:?}");
     held.iter()
         .map(|listener| Ok(listener.local_addr()?.port()))
         .collect()
@@ -110,8 +122,18 @@ impl Server {
     /// When its files cannot be written or it cannot be started.
     pub fn launch(kind: Kind, data_dir: &Path, port: u16, lines: &[&str]) -> Result<Self> {
         fs::create_dir_all(data_dir)?;
+        let text = configuration(kind, data_dir, port, lines);
+        fs::write(data_dir.with_extension("cfg"), text)?;
+        Self::launch_again(kind, data_dir, port)
+    }
+
+    /// The same with the zoo.cfg that is there, which the server may have rewritten. Keys that
+    /// Apache takes only as system properties are read from it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn launch_again(kind: Kind, data_dir: &Path, port: u16) -> Result<Self> {
         let base = data_dir.with_extension("cfg");
-        fs::write(&base, configuration(kind, data_dir, port, lines))?;
         let log = data_dir.with_extension("log");
         let output = File::options().create(true).append(true).open(&log)?;
         let mut command = match kind {
@@ -119,7 +141,8 @@ impl Server {
                 let mut java = Command::new("java");
                 java.arg("-cp").arg(apache::class_path()?);
                 java.arg("-Dzookeeper.forceSync=no").arg("-Xmx1g");
-                for line in lines.iter().filter(|line| line.starts_with("znode.")) {
+                let text = fs::read_to_string(&base)?;
+                for line in text.lines().filter(|line| line.starts_with("znode.")) {
                     java.arg(format!("-D{line}"));
                 }
                 java.arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
@@ -153,9 +176,7 @@ impl Server {
     pub fn await_service(&mut self) -> Result<()> {
         let began = Instant::now();
         while began.elapsed() < START_LIMIT {
-            if let Some(status) = self.child.try_wait()? {
-                bail!("{:?} ended with {status}:\n{}", self.kind, self.output());
-            }
+            self.check()?;
             if self
                 .word("srvr")
                 .is_ok_and(|answer| answer.contains("Mode: "))
@@ -165,6 +186,17 @@ impl Server {
             pause(Duration::from_millis(20));
         }
         bail!("{:?} does not serve:\n{}", self.kind, self.output())
+    }
+
+    /// Looks whether it still runs.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn check(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("{:?} ended with {status}:\n{}", self.kind, self.output());
+        }
+        Ok(())
     }
 
     /// The answer to a four-letter word.

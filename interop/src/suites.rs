@@ -18,11 +18,21 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::apache;
-use crate::clients::Against;
 use crate::servers::{Kind, pause, roo_binary, root};
+
+/// Which servers to run against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Against {
+    /// The genuine server first, then RooKeeper.
+    Both,
+    /// The genuine server.
+    Apache,
+    /// RooKeeper.
+    Roo,
+}
 
 /// Arguments of `interop suites`.
 #[derive(Args, Debug)]

@@ -41,6 +41,11 @@ const STEPS: &[Step] = &[
     ("fresh seed", || {
         peers(&["diff", "--ops", "4000", "--round", "350"])
     }),
+    ("ensembles", || {
+        let servers = ["--ensemble", "3", "--ours", "3"];
+        let arguments = ["diff", "--ops", "2000", "--round", "250", "--seed", "1"];
+        peers(&[&arguments[..], &servers[..]].concat())
+    }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
     ("words", || peers(&["ops"])),

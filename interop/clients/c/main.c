@@ -1,6 +1,7 @@
-/* The C client against a server: CONNECT PROXY CONTROL. Prints one line per case, then the counts. */
+/* The C client against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts. */
 #include <arpa/inet.h>
 #include <pthread.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -177,8 +178,46 @@ static void reconnection(const char *hosts, const char *proxy, const char *contr
   zookeeper_close(thief);
 }
 
+static void on_sync(int rc, const char *path, const void *done) {
+  (void)path;
+  pthread_mutex_lock(&lock);
+  *(int *)(uintptr_t)done = rc == ZOK ? 1 : -1;
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&lock);
+}
+
+/* What is written at one server is read at each, behind a sync. */
+static void several(const char *all) {
+  enum { MOST = 8 };
+  zhandle_t *each[MOST];
+  char hosts[512], value[16], data[16];
+  int count = 0;
+  struct Stat stat;
+  zhandle_t *any = open_session(all, 10000, NULL);
+  check("connect to any", await(&state, ZOO_CONNECTED_STATE));
+  check("create anywhere", zoo_create(any, "/several", "", 0, &ZOO_OPEN_ACL_UNSAFE, 0, NULL, 0) == ZOK);
+  snprintf(hosts, sizeof hosts, "%s", all);
+  for (char *host = strtok(hosts, ","); host && count < MOST; host = strtok(NULL, ",")) {
+    each[count++] = open_session(host, 10000, NULL);
+    check("connect to one", await(&state, ZOO_CONNECTED_STATE));
+  }
+  for (int writer = 0; writer < count; writer++) {
+    int size = snprintf(value, sizeof value, "by %d", writer);
+    int seen = zoo_set(each[writer], "/several", value, size, -1) == ZOK;
+    for (int reader = 0; reader < count; reader++) {
+      int synced = 0, length = sizeof data;
+      seen = seen && zoo_async(each[reader], "/several", on_sync, &synced) == ZOK && await(&synced, 1);
+      seen = seen && zoo_get(each[reader], "/several", 0, data, &length, &stat) == ZOK;
+      seen = seen && length == size && !memcmp(data, value, (size_t)size);
+    }
+    check("written at one server, read at each", seen);
+  }
+  for (int one = 0; one < count; one++) zookeeper_close(each[one]);
+  zookeeper_close(any);
+}
+
 int main(int argc, char **argv) {
-  if (argc < 4) return 2;
+  if (argc < 5) return 2;
   zoo_set_debug_level(ZOO_LOG_LEVEL_ERROR);
   zhandle_t *zh = open_session(argv[1], 10000, NULL);
   check("connect", await(&state, ZOO_CONNECTED_STATE));
@@ -189,6 +228,7 @@ int main(int argc, char **argv) {
   strangers(argv[1]);
   zookeeper_close(zh);
   reconnection(argv[1], argv[2], argv[3]);
+  several(argv[4]);
   printf("%d passed, %d failed\n", passed, failed);
   return failed != 0;
 }

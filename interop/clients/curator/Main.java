@@ -18,7 +18,7 @@ import org.apache.zookeeper.AddWatchMode;
 import org.apache.zookeeper.CreateMode;
 import org.apache.zookeeper.KeeperException;
 
-/** Curator's recipes against a server: CONNECT PROXY CONTROL. Prints one line per case, then the counts. */
+/** Curator's recipes against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts. */
 public class Main {
     static int passed;
     static int failed;
@@ -135,12 +135,33 @@ public class Main {
         node.close();
     }
 
+    /** What is written at one server is read at each, behind a sync. */
+    static void several(String all) throws Exception {
+        List<CuratorFramework> each = new ArrayList<>();
+        for (String host : all.split(",")) each.add(open(host));
+        try (CuratorFramework any = open(all)) {
+            any.create().forPath("/several");
+            for (CuratorFramework writer : each) {
+                String value = "by " + each.indexOf(writer);
+                writer.setData().forPath("/several", value.getBytes());
+                boolean seen = true;
+                for (CuratorFramework reader : each) {
+                    reader.sync().forPath("/several");
+                    seen &= new String(reader.getData().forPath("/several")).equals(value);
+                }
+                check("written at one server, read at each", seen);
+            }
+        }
+        for (CuratorFramework client : each) client.close();
+    }
+
     public static void main(String[] args) throws Exception {
         try (CuratorFramework one = open(args[0]); CuratorFramework two = open(args[1])) {
             nodes(one);
             transactions(one);
             recipes(one, two);
             caches(one, two);
+            several(args[3]);
         } catch (Exception e) {
             e.printStackTrace();
             check("to the end", false);

@@ -1,4 +1,4 @@
-// go-zookeeper/zk against a server: CONNECT PROXY CONTROL. Prints one line per case, then the counts.
+// go-zookeeper/zk against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts.
 package main
 
 import (
@@ -29,8 +29,8 @@ type silent struct{}
 
 func (silent) Printf(string, ...interface{}) {}
 
-func open(host string) (*zk.Conn, <-chan zk.Event) {
-	conn, events, err := zk.Connect([]string{host}, 10*time.Second, zk.WithLogger(silent{}))
+func open(hosts ...string) (*zk.Conn, <-chan zk.Event) {
+	conn, events, err := zk.Connect(hosts, 10*time.Second, zk.WithLogger(silent{}))
 	if err != nil {
 		panic(err)
 	}
@@ -68,6 +68,32 @@ func fired(events <-chan zk.Event, kind zk.EventType, path string) bool {
 		return event.Type == kind && event.Path == path
 	case <-time.After(20 * time.Second):
 		return false
+	}
+}
+
+// What is written at one server is read at each, behind a sync.
+func several(hosts []string) {
+	anywhere, _ := open(hosts...)
+	_, err := anywhere.Create("/several", nil, 0, zk.WorldACL(zk.PermAll))
+	check("create anywhere", err == nil, err)
+	each := make([]*zk.Conn, len(hosts))
+	for i, host := range hosts {
+		each[i], _ = open(host)
+	}
+	for i, writer := range each {
+		value := fmt.Sprint("by ", i)
+		_, err := writer.Set("/several", []byte(value), -1)
+		seen := err == nil
+		for _, reader := range each {
+			_, err := reader.Sync("/several")
+			seen = seen && err == nil
+			data, _, err := reader.Get("/several")
+			seen = seen && err == nil && string(data) == value
+		}
+		check("written at one server, read at each", seen)
+	}
+	for _, conn := range append(each, anywhere) {
+		conn.Close()
 	}
 }
 
@@ -162,6 +188,7 @@ func main() {
 	check("ephemeral still there", err == nil && there, err)
 	relayed.Close()
 	conn.Close()
+	several(strings.Split(os.Args[4], ","))
 	fmt.Printf("%d passed, %d failed\n", passed, failed)
 	if failed > 0 {
 		os.Exit(1)

@@ -1,5 +1,6 @@
 import java.io.InputStream;
 import java.net.Socket;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.CountDownLatch;
@@ -18,7 +19,7 @@ import org.apache.zookeeper.ZooDefs.Ids;
 import org.apache.zookeeper.ZooKeeper;
 import org.apache.zookeeper.data.Stat;
 
-/** The Java client against a server: CONNECT PROXY CONTROL. Prints one line per case, then the counts. */
+/** The Java client against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts. */
 public class Main {
     static int passed;
     static int failed;
@@ -175,6 +176,28 @@ public class Main {
         relayed.close();
     }
 
+    /** What is written at one server is read at each, behind a sync. */
+    static void several(String all) throws Exception {
+        ZooKeeper any = open(all, new Session());
+        any.create("/several", null, Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
+        List<ZooKeeper> each = new ArrayList<>();
+        for (String host : all.split(",")) each.add(open(host, new Session()));
+        for (ZooKeeper writer : each) {
+            String value = "of " + writer.getSessionId();
+            writer.setData("/several", value.getBytes(), -1);
+            boolean seen = true;
+            for (ZooKeeper reader : each) {
+                CountDownLatch synced = new CountDownLatch(1);
+                reader.sync("/several", (rc, path, ctx) -> synced.countDown(), null);
+                seen &= synced.await(20, TimeUnit.SECONDS);
+                seen &= new String(reader.getData("/several", false, null)).equals(value);
+            }
+            check("written at one server, read at each", seen);
+        }
+        for (ZooKeeper zk : each) zk.close();
+        any.close();
+    }
+
     public static void main(String[] args) throws Exception {
         try {
             ZooKeeper zk = open(args[0], new Session());
@@ -184,6 +207,7 @@ public class Main {
             lists(zk, args[0]);
             reconnection(zk, args[0], args[1], args[2]);
             zk.close();
+            several(args[3]);
         } catch (Exception e) {
             e.printStackTrace();
             check("to the end", false);

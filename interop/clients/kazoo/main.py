@@ -1,4 +1,4 @@
-"""Kazoo against a server: CONNECT PROXY CONTROL. Prints one line per case, then the counts."""
+"""Kazoo against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts."""
 
 import logging
 import socket
@@ -12,7 +12,7 @@ from kazoo.client import KazooClient, KazooState
 from kazoo.protocol.states import EventType
 from kazoo.security import CREATOR_ALL_ACL, make_digest_acl
 
-CONNECT, PROXY, CONTROL = sys.argv[1:4]
+CONNECT, PROXY, CONTROL, ALL = sys.argv[1:5]
 LIMIT = 20
 logging.basicConfig(level=logging.CRITICAL)
 CASES = []
@@ -356,6 +356,21 @@ def large_values(zk, at):
         pass
     else:
         raise AssertionError("a value above the limit was taken")
+
+
+@case
+def several_servers(zk, at):
+    everywhere = client(ALL)
+    everywhere.create(at)
+    each = [client(host) for host in ALL.split(",")]
+    for number, writer in enumerate(each):
+        writer.set(at, b"by %d" % number)
+        for reader in each:
+            reader.sync(at)
+            assert reader.get(at)[0] == b"by %d" % number
+    for other in [everywhere] + each:
+        other.stop()
+        other.close()
 
 
 def main():

@@ -1,7 +1,7 @@
-// node-zookeeper-client against a server: CONNECT PROXY CONTROL. Prints one line per case, then the counts.
+// node-zookeeper-client against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts.
 const zookeeper = require('node-zookeeper-client');
 const net = require('net');
-const [connect, proxy, control] = process.argv.slice(2);
+const [connect, proxy, control, all] = process.argv.slice(2);
 const { CreateMode, Exception, Event, ACL, Permission, Id } = zookeeper;
 let passed = 0;
 let failed = 0;
@@ -36,6 +36,26 @@ const order = (letter) => new Promise((resolve) => {
   socket.on('close', resolve);
   socket.resume();
 });
+
+// What is written at one server is read at each. This client has no sync; a write of its own to
+// another node tells as much.
+async function several() {
+  const anywhere = await open(all);
+  await call(anywhere, 'create', '/several', null);
+  await call(anywhere, 'create', '/turn', null);
+  const each = await Promise.all(all.split(',').map((host) => open(host)));
+  for (const [number, writer] of each.entries()) {
+    await call(writer, 'setData', '/several', Buffer.from(`by ${number}`), -1);
+    let seen = true;
+    for (const reader of each) {
+      await call(reader, 'setData', '/turn', Buffer.from(''), -1);
+      const [data] = await call(reader, 'getData', '/several');
+      seen = seen && data.toString() === `by ${number}`;
+    }
+    check('written at one server, read at each', seen, number);
+  }
+  for (const zk of [anywhere, ...each]) zk.close();
+}
 
 async function main() {
   const zk = await open(connect);
@@ -85,6 +105,7 @@ async function main() {
   check('ephemeral still there', live !== null, live);
   relayed.close();
   zk.close();
+  await several();
 }
 
 main().catch((error) => check('to the end', false, error.stack || error)).finally(() => {

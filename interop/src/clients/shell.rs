@@ -6,25 +6,26 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Outcome, start};
+use super::{Outcome, Setting, Stage};
 use crate::apache;
-use crate::servers::{Kind, Server, root};
+use crate::servers::root;
 
 const SCRIPT: &str = include_str!("../../clients/shell/script.txt");
 
 /// Runs the script against each server. With both, every command's output must be the same; with
 /// one there is nothing to compare, and each command counts once it has been answered.
-pub(super) fn run(kinds: &[Kind], outcomes: &mut Vec<Outcome>) -> Result<()> {
+pub(super) fn run(settings: &[Setting], outcomes: &mut Vec<Outcome>) -> Result<()> {
     let mut transcripts = Vec::new();
-    for kind in kinds {
-        let server = start(*kind, "shell")?;
-        println!("\n== shell against {kind:?} at {}", server.address);
-        transcripts.push((*kind, converse(&server)?));
+    for setting in settings {
+        let stage = Stage::set(*setting, "shell")?;
+        let name = setting.name();
+        println!("\n== shell against {name} at {}", stage.all());
+        transcripts.push((*setting, converse(&stage, name)?));
     }
     let Some((_, expected)) = transcripts.first() else {
         return Ok(());
     };
-    for (kind, transcript) in &transcripts {
+    for (setting, transcript) in &transcripts {
         let mut passed = 0;
         let mut failed = 0;
         let count = expected.len().max(transcript.len());
@@ -34,7 +35,8 @@ pub(super) fn run(kinds: &[Kind], outcomes: &mut Vec<Outcome>) -> Result<()> {
                 passed += 1;
             } else {
                 failed += 1;
-                println!("FAIL command {at}:\n--- genuine\n{wanted:#?}\n--- {kind:?}\n{said:#?}");
+                let name = setting.name();
+                println!("FAIL command {at}:\n--- expected\n{wanted:#?}\n--- {name}\n{said:#?}");
             }
         }
         let commands = SCRIPT.lines().filter(|line| !line.is_empty()).count();
@@ -45,7 +47,7 @@ pub(super) fn run(kinds: &[Kind], outcomes: &mut Vec<Outcome>) -> Result<()> {
         };
         outcomes.push(Outcome {
             client: "shell",
-            server: *kind,
+            setting: *setting,
             passed,
             failed,
         });
@@ -54,25 +56,25 @@ pub(super) fn run(kinds: &[Kind], outcomes: &mut Vec<Outcome>) -> Result<()> {
 }
 
 /// Each command with its output, less what differs from run to run.
-fn converse(server: &Server) -> Result<Vec<String>> {
+fn converse(stage: &Stage, name: &str) -> Result<Vec<String>> {
     let work = root().join("target/interop/clients/shell");
     fs::create_dir_all(&work)?;
     let script = work.join("script.txt");
     fs::write(&script, SCRIPT)?;
-    let transcript = work.join(format!("{:?}.txt", server.kind));
-    let status = shell(server, &script, &transcript)?;
+    let transcript = work.join(format!("{name}.txt"));
+    let status = shell(stage, &script, &transcript)?;
     ensure!(status.code().is_some(), "the shell was killed: {status}");
     let said = fs::read_to_string(&transcript)?;
     Ok(split(&said).iter().map(|part| normalise(part)).collect())
 }
 
-fn shell(server: &Server, script: &Path, transcript: &Path) -> Result<std::process::ExitStatus> {
+fn shell(stage: &Stage, script: &Path, transcript: &Path) -> Result<std::process::ExitStatus> {
     let output = File::create(transcript)?;
     Command::new("java")
         .arg("-cp")
         .arg(apache::class_path()?)
         .arg("org.apache.zookeeper.ZooKeeperMain")
-        .args(["-server", &server.address.to_string()])
+        .args(["-server", &stage.all()])
         .args(["-timeout", "10000"])
         .stdin(File::open(script)?)
         .stdout(output.try_clone()?)
@@ -89,8 +91,15 @@ fn split(said: &str) -> Vec<String> {
         .collect()
 }
 
-/// What differs from run to run is taken out: times, session ids, the order of children, and
-/// events, which come when they come.
+/// A zxid's count within its epoch; a lone server has only one.
+fn without_epoch(value: &str) -> String {
+    let digits = value.strip_prefix("0x").unwrap_or(value);
+    let zxid = u64::from_str_radix(digits, 16).unwrap_or(u64::MAX);
+    format!("{:#x}", zxid & 0xFFFF_FFFF)
+}
+
+/// What differs from run to run is taken out: times, session ids, epochs, the order of children,
+/// and events, which come when they come.
 fn normalise(part: &str) -> String {
     let mut lines: Vec<String> = part
         .lines()
@@ -98,6 +107,9 @@ fn normalise(part: &str) -> String {
         .filter(|line| !line.contains("WATCHER::") && !line.contains("reconfig enabled"))
         .map(|line| match line.split_once(" = ") {
             Some((key @ ("ctime" | "mtime"), _)) => format!("{key} = TIME"),
+            Some((key, value)) if key.ends_with("Zxid") => {
+                format!("{key} = {}", without_epoch(value))
+            }
             Some((key @ "ephemeralOwner", value)) if value != "0x0" => format!("{key} = SESSION"),
             _ => match line
                 .strip_prefix('[')

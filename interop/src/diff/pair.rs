@@ -8,8 +8,9 @@ use anyhow::{Context, Result, ensure};
 
 use super::render::{self, Names, Zxids};
 use super::steps::{Reopen, Sent, Step};
+use crate::ensemble::Ensemble;
 use crate::servers::{Server, pause};
-use crate::wire::{Client, Hello, In, Out};
+use crate::wire::{Client, Frame, Hello, In, Out};
 
 /// Sessions at once.
 pub const CLIENTS: usize = 3;
@@ -21,8 +22,16 @@ type Answers = [Vec<String>; 2];
 pub struct Side {
     /// Each client has one of them.
     pub addresses: Vec<SocketAddr>,
-    /// Empty when somebody else has started them.
-    pub servers: Vec<Server>,
+    /// The servers themselves.
+    pub started: Started,
+}
+
+/// The servers of a side; their processes end with this.
+#[allow(missing_docs)]
+pub enum Started {
+    Elsewhere,
+    Server(Server),
+    Ensemble(Ensemble),
 }
 
 /// What was compared.
@@ -213,27 +222,40 @@ impl Pair {
         Ok(())
     }
 
-    /// The same for ensembles: each server gets as far as the one that answered last. A genuine
+    /// The same for ensembles: each server gets as far as the one that has come furthest. A genuine
     /// server answers a sync now and then before it has applied everything, so it is asked until
     /// it has.
     fn catch_up(&mut self, answers: &mut Answers, ops: &[(i32, i32)]) -> Result<()> {
-        let body = Out::default().text("/").0;
         let began = Instant::now();
-        for (index, client) in self.clients.iter_mut().enumerate() {
-            for (side, half) in client.iter_mut().enumerate() {
-                let mut at = -1;
-                while !half.closed && at < self.reached[side] {
-                    ensure!(began.elapsed() < PATIENCE, "client {index} stays behind");
-                    half.send(XID_SYNC, SYNC, &body)?;
-                    for frame in half.receive_until(XID_SYNC)? {
-                        if In(&frame).int()? == XID_SYNC {
-                            at = zxid_of(&frame);
-                            continue;
-                        }
-                        let text = render::frame(&frame, ops, &self.names[side]);
-                        answers[side].push(format!("client {index}: {text}"));
+        let mut at = vec![[-1; 2]; self.clients.len()];
+        let mut heard = vec![[const { Vec::new() }; 2]; self.clients.len()];
+        loop {
+            let mut behind = false;
+            for (index, client) in self.clients.iter_mut().enumerate() {
+                for (side, half) in client.iter_mut().enumerate() {
+                    let (at, heard) = (&mut at[index][side], &mut heard[index][side]);
+                    if half.closed || (*at >= 0 && *at >= self.reached[side]) {
+                        continue;
                     }
+                    behind = true;
+                    let frames = synced(half)?;
+                    *at = frames.last().map_or(-1, |frame| zxid_of(frame));
+                    self.reached[side] = self.reached[side].max(*at);
+                    let events = frames.iter().take(frames.len().saturating_sub(1));
+                    heard.extend(events.map(|frame| {
+                        let text = render::frame(frame, ops, &self.names[side]);
+                        format!("client {index}: {text}")
+                    }));
                 }
+            }
+            if !behind {
+                break;
+            }
+            ensure!(began.elapsed() < PATIENCE, "a server stays behind");
+        }
+        for (index, (at, heard)) in at.into_iter().zip(heard).enumerate() {
+            for (side, (at, heard)) in at.into_iter().zip(heard).enumerate() {
+                answers[side].extend(heard);
                 let at = self.names[side].zxid(at);
                 answers[side].push(format!("client {index} is at {at}"));
             }
@@ -301,6 +323,10 @@ impl Pair {
             Reopen::WrongPassword | Reopen::ShortPassword => self.resume(client, &mut answers)?,
             Reopen::Ahead | Reopen::Unknown => {}
             Reopen::Resume | Reopen::Dropped | Reopen::OldClient => self.clients[client] = fresh,
+        }
+        if self.is_ensemble() {
+            // Sessions have begun and ended at one server; the others must know it.
+            self.catch_up(&mut answers, &[])?;
         }
         Ok(answers)
     }
@@ -485,6 +511,12 @@ fn describe(left: &[String], right: &[String]) -> String {
             .collect::<String>()
     };
     format!("left:{}\nright:{}", shown(left, right), shown(right, left))
+}
+
+/// What comes before the answer to a sync, and the answer; less when the connection ends.
+fn synced(half: &mut Client) -> Result<Vec<Frame>> {
+    half.send(XID_SYNC, SYNC, &Out::default().text("/").0)?;
+    half.receive_until(XID_SYNC)
 }
 
 /// The zxid of a reply or event.

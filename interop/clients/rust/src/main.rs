@@ -1,5 +1,5 @@
-//! The zookeeper-client crate against a server: CONNECT PROXY CONTROL. Prints one line per case,
-//! then the counts.
+//! The zookeeper-client crate against a server: CONNECT PROXY CONTROL ALL. Prints one line per
+//! case, then the counts.
 
 use std::time::Duration;
 
@@ -89,6 +89,27 @@ async fn run(cases: &mut Cases, arguments: &[String]) -> Result<(), Error> {
     }
     cases.check("the same session", back && relayed.session_id() == session);
     cases.check("ephemeral still there", client.check_stat("/live").await?.is_some());
+    several(cases, &arguments[4]).await
+}
+
+/// What is written at one server is read at each, behind a sync.
+async fn several(cases: &mut Cases, all: &str) -> Result<(), Error> {
+    let open = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    Client::connect(all).await?.create("/several", b"", &open).await?;
+    let mut each = Vec::new();
+    for host in all.split(',') {
+        each.push(Client::connect(host).await?);
+    }
+    for (number, writer) in each.iter().enumerate() {
+        let value = format!("by {number}");
+        writer.set_data("/several", value.as_bytes(), None).await?;
+        let mut seen = true;
+        for reader in &each {
+            reader.sync("/several").await?;
+            seen &= reader.get_data("/several").await?.0 == value.as_bytes();
+        }
+        cases.check("written at one server, read at each", seen);
+    }
     Ok(())
 }
 
