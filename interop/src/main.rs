@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{abuse, bench, clients, diff, exchange, ops, suites};
+use interop::{abuse, bench, clients, diff, exchange, ops, quorums, reads, reconfig, suites};
 
 #[derive(Debug, Parser)]
 #[command(name = "interop")]
@@ -28,6 +28,12 @@ enum Command {
     Exchange(exchange::ExchangeArgs),
     /// Four-letter words of the servers of an ensemble, compared with genuine ones.
     Ops,
+    /// Who votes, leads and serves, and how many it takes.
+    Quorums(quorums::QuorumsArgs),
+    /// What a read shows of another server's writes, in each readMode.
+    Reads(reads::ReadsArgs),
+    /// An ensemble that grows, shrinks and changes roles while clients write.
+    Reconfig(reconfig::ReconfigArgs),
     /// The test suites of the clients' own packages.
     Suites(suites::SuitesArgs),
 }
@@ -41,6 +47,9 @@ fn main() -> ExitCode {
             Command::Diff(arguments) => diff::run(&arguments),
             Command::Exchange(arguments) => exchange::run(&arguments),
             Command::Ops => ops::run(),
+            Command::Quorums(arguments) => quorums::run(&arguments),
+            Command::Reads(arguments) => reads::run(&arguments),
+            Command::Reconfig(arguments) => reconfig::run(&arguments),
             Command::Suites(arguments) => suites::run(&arguments),
         }
     };

@@ -1,61 +1,111 @@
 //! A TCP relay in front of a server whose connections a test program can cut, and whose door it
 //! can shut. It knows nothing of what it carries.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
-/// A relay. A program connects to [`Proxy::control`] and writes one byte: `c` cuts all that is
-/// connected, `b` also bars the door, `o` opens it again. Once the relay has done so it closes
-/// the control connection.
+use crate::servers::pause;
+
+/// How long the server behind may take to accept.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+
+/// A relay. The test that has started it calls its methods. A program of another process connects
+/// to [`Proxy::control`] and writes one byte: `c` cuts all that is connected, `b` also bars the
+/// door, `o` opens it again. Once the relay has done so it closes the control connection.
 pub struct Proxy {
     /// Where clients connect.
     pub address: SocketAddr,
     /// Where it is told what to do.
     pub control: SocketAddr,
+    door: Arc<Door>,
+}
+
+/// How bytes pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pace {
+    #[default]
+    Free,
+    /// Each piece waits so long.
+    Slow(Duration),
+    /// They wait until the pace changes; connections stay.
+    Stalled,
 }
 
 #[derive(Default)]
 struct Door {
     barred: AtomicBool,
-    open: Mutex<Vec<TcpStream>>,
+    admitted: AtomicU64,
+    open: Mutex<HashMap<u64, [TcpStream; 2]>>,
+    pace: Mutex<Pace>,
+    changed: Condvar,
 }
 
 impl Door {
     fn cut(&self) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        for stream in open.drain(..) {
+        for stream in open.drain().flat_map(|(_, streams)| streams) {
             // It may have been closed by its peer.
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
 
-    fn admit(&self, client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
-        let server = TcpStream::connect(upstream)?;
+    fn admit(self: &Arc<Self>, client: TcpStream, upstream: SocketAddr) -> io::Result<()> {
+        let server = TcpStream::connect_timeout(&upstream, CONNECT_LIMIT)?;
         client.set_nodelay(true)?;
         server.set_nodelay(true)?;
+        let streams = [client.try_clone()?, server.try_clone()?];
+        let (client_in, server_out) = (client.try_clone()?, server.try_clone()?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         // Safety of order: a bar that came since the accept cuts under this lock, or is seen here.
         if self.barred.load(Ordering::SeqCst) {
             return Ok(());
         }
-        open.push(client.try_clone()?);
-        open.push(server.try_clone()?);
-        let (client_in, server_out) = (client.try_clone()?, server.try_clone()?);
-        thread::spawn(move || relay(client_in, server_out));
-        thread::spawn(move || relay(server, client));
+        let number = self.admitted.fetch_add(1, Ordering::SeqCst);
+        open.insert(number, streams);
+        for (from, to) in [(client_in, server_out), (server, client)] {
+            let door = Arc::clone(self);
+            thread::spawn(move || {
+                relay(from, to, &door);
+                let mut open = door.open.lock().unwrap_or_else(PoisonError::into_inner);
+                open.remove(&number);
+            });
+        }
         Ok(())
+    }
+
+    fn set_pace(&self, pace: Pace) {
+        *self.pace.lock().unwrap_or_else(PoisonError::into_inner) = pace;
+        self.changed.notify_all();
+    }
+
+    /// Returns when the next piece may pass.
+    fn await_turn(&self) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        while *pace == Pace::Stalled {
+            let woken = self.changed.wait(pace);
+            pace = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+        let delay = match *pace {
+            Pace::Slow(delay) => delay,
+            Pace::Free | Pace::Stalled => return,
+        };
+        drop(pace);
+        pause(delay);
     }
 }
 
-fn relay(mut from: TcpStream, mut to: TcpStream) {
+fn relay(mut from: TcpStream, mut to: TcpStream, door: &Door) {
     let mut buffer = [0_u8; 16 * 1024];
     while let Ok(length) = from.read(&mut buffer) {
         let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else {
             break;
         };
+        door.await_turn();
         if to.write_all(bytes).is_err() {
             break;
         }
@@ -92,6 +142,7 @@ impl Proxy {
         let proxy = Self {
             address: clients.local_addr()?,
             control: controls.local_addr()?,
+            door: Arc::clone(&door),
         };
         let gate = Arc::clone(&door);
         thread::spawn(move || {
@@ -110,6 +161,28 @@ impl Proxy {
         });
         Ok(proxy)
     }
+
+    /// Ends all connections and refuses further ones.
+    pub fn bar(&self) {
+        self.door.barred.store(true, Ordering::SeqCst);
+        self.door.cut();
+    }
+
+    /// Holds every piece that passes for so long.
+    pub fn slow(&self, delay: Duration) {
+        self.door.set_pace(Pace::Slow(delay));
+    }
+
+    /// Lets connections be, and no byte pass.
+    pub fn stall(&self) {
+        self.door.set_pace(Pace::Stalled);
+    }
+
+    /// Ends all trouble.
+    pub fn open(&self) {
+        self.door.barred.store(false, Ordering::SeqCst);
+        self.door.set_pace(Pace::Free);
+    }
 }
 
 #[cfg(test)]
@@ -121,7 +194,9 @@ mod tests {
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                thread::spawn(move || relay(stream.try_clone().unwrap(), stream));
+                thread::spawn(move || {
+                    relay(stream.try_clone().unwrap(), stream, &Door::default());
+                });
             }
         });
         address
@@ -154,5 +229,23 @@ mod tests {
         order(&proxy, b"o");
         let mut fourth = TcpStream::connect(proxy.address).unwrap();
         assert!(answers(&mut fourth));
+    }
+
+    #[test]
+    fn a_stalled_connection_lasts_and_passes_on_what_waited() {
+        let proxy = Proxy::start(echo()).unwrap();
+        let mut stream = TcpStream::connect(proxy.address).unwrap();
+        assert!(answers(&mut stream));
+        proxy.stall();
+        let wait = Duration::from_millis(50);
+        stream.set_read_timeout(Some(wait)).unwrap();
+        assert!(!answers(&mut stream));
+        proxy.slow(wait);
+        stream.set_read_timeout(None).unwrap();
+        assert!(matches!(stream.read(&mut [0]), Ok(1)));
+        proxy.bar();
+        assert!(!answers(&mut stream));
+        proxy.open();
+        assert!(answers(&mut TcpStream::connect(proxy.address).unwrap()));
     }
 }

@@ -48,6 +48,9 @@ const STEPS: &[Step] = &[
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
+    ("reconfig", || peers(&["reconfig"])),
+    ("quorums", || peers(&["quorums"])),
+    ("reads", || peers(&["reads", "--rounds", "50"])),
     ("words", || peers(&["ops"])),
     ("abuse", || peers(&["abuse"])),
 ];
