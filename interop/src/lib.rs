@@ -7,6 +7,7 @@ pub mod bench;
 pub mod clients;
 pub mod diff;
 pub mod ensemble;
+pub mod ensemble_errors;
 pub mod exchange;
 pub mod members;
 pub mod ops;

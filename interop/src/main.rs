@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use interop::{abuse, bench, clients, diff, exchange, ops, quorums, reads, reconfig, suites};
+use interop::{
+    abuse, bench, clients, diff, ensemble_errors, exchange, ops, quorums, reads, reconfig, suites,
+};
 
 #[derive(Debug, Parser)]
 #[command(name = "interop")]
@@ -24,6 +26,8 @@ enum Command {
     Clients(clients::ClientsArgs),
     /// Random operations against both servers, every answer compared.
     Diff(diff::DiffArgs),
+    /// Ensembles whose operator errs: who is wrong says so, the others go on.
+    EnsembleErrors(ensemble_errors::ErrorsArgs),
     /// One data directory, opened by both servers in turn.
     Exchange(exchange::ExchangeArgs),
     /// Four-letter words of the servers of an ensemble, compared with genuine ones.
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
             Command::Bench(arguments) => bench::run(&arguments),
             Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),
+            Command::EnsembleErrors(arguments) => ensemble_errors::run(&arguments),
             Command::Exchange(arguments) => exchange::run(&arguments),
             Command::Ops => ops::run(),
             Command::Quorums(arguments) => quorums::run(&arguments),

@@ -52,6 +52,7 @@ const STEPS: &[Step] = &[
     ("quorums", || peers(&["quorums"])),
     ("reads", || peers(&["reads", "--rounds", "50"])),
     ("words", || peers(&["ops"])),
+    ("wrong ensembles", || peers(&["ensemble-errors"])),
     ("abuse", || peers(&["abuse"])),
 ];
 

@@ -19,7 +19,7 @@ const HELP: &str = "cargo xtask COMMAND
   tidy                  the rules of the house that are no lints
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
-  interop [ARGUMENTS]   foreign peers: abuse, bench, clients, diff, exchange, ops, suites (see `interop --help`)
+  interop [ARGUMENTS]   foreign peers: abuse, bench, clients, diff, ensemble-errors, exchange, ops, suites (see `interop --help`)
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
 ";
 

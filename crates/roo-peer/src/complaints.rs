@@ -18,7 +18,12 @@ pub(crate) struct Complaints {
 /// Whom a complaint is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Whom {
+    /// One that this server dials.
     Server(ServerId),
+    /// One that has dialled this server.
+    Caller(ServerId),
+    /// Two that both say to be this one.
+    Rivals(ServerId),
     /// The host of a connection that did not say who it is.
     Host(String),
 }
@@ -45,16 +50,17 @@ impl Complaints {
         }
         tracing::warn!("{text}");
         let peer = match whom {
-            Whom::Server(id) => Some(*id),
+            Whom::Server(id) | Whom::Caller(id) | Whom::Rivals(id) => Some(*id),
             Whom::Host(_) => None,
         };
         self.events
             .deliver(PeerEvent::Refused { peer, reason, text });
     }
 
-    /// The peer is understood: whatever goes wrong from here on is news.
-    pub(crate) fn forget(&self, peer: ServerId) {
+    /// It is understood: whatever goes wrong from here on is news. What is wrong in the other
+    /// direction is not over by that.
+    pub(crate) fn forget(&self, understood: &Whom) {
         let mut said = self.said.lock();
-        said.retain(|(whom, _), _| *whom != Whom::Server(peer));
+        said.retain(|(whom, _), _| whom != understood);
     }
 }

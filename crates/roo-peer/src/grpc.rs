@@ -21,6 +21,7 @@ mod listen;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -34,12 +35,15 @@ use roo_zab::effect::CloseReason;
 use roo_zab::message::LinkId;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::complaints::Complaints;
 use crate::handshake::Local;
-use crate::parameters::{BATCH_BYTES, FLUSH, MAX_CONNECTIONS, MAX_STRANGERS, Parameters, PeerTls};
+use crate::parameters::{
+    BATCH_BYTES, FLUSH, MAX_CONNECTIONS, MAX_STRANGERS, Parameters, PeerTls, STALE_PAUSE,
+};
 use crate::registry::Registry;
 use crate::surface::{LinkGone, PeerEvents, PeerLinks};
 
@@ -67,6 +71,8 @@ struct Shared {
     complaints: Complaints,
     events: Arc<dyn PeerEvents>,
     elections: Elections,
+    /// Leaders of an epoch that is too old, and until when they are left alone.
+    stale: Mutex<BTreeMap<ServerId, Instant>>,
     listeners: tokio::sync::Mutex<Listeners>,
     strangers: Arc<Semaphore>,
     connections: Arc<Semaphore>,
@@ -133,6 +139,7 @@ impl GrpcLinks {
             complaints: Complaints::new(Arc::clone(&events)),
             events,
             elections: Elections::default(),
+            stale: Mutex::default(),
             listeners: tokio::sync::Mutex::default(),
             strangers: Arc::new(Semaphore::new(MAX_STRANGERS)),
             connections: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
@@ -213,6 +220,13 @@ impl PeerLinks for GrpcLinks {
     }
 
     fn close(&self, link: LinkId, why: CloseReason) {
+        // Zab elects the same leader at once, and it is as old as before.
+        if why == CloseReason::StaleEpoch
+            && let Some(peer) = self.shared.registry.peer(link)
+        {
+            let until = Instant::now() + STALE_PAUSE;
+            self.shared.stale.lock().insert(peer, until);
+        }
         self.shared.registry.close(link, &format!("{why:?}"));
     }
 

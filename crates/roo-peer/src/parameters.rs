@@ -103,5 +103,11 @@ pub(crate) const MAX_CONNECTIONS: usize = 1024;
 pub(crate) const WINDOW_BYTES: u32 = 4 << 20;
 /// The same refusal is reported again after this time.
 pub(crate) const COMPLAIN_AGAIN: Duration = Duration::from_secs(60);
+/// How often a stream that stands may be replaced before two servers of one id are suspected.
+pub(crate) const RIVALS_TIMES: u32 = 4;
+/// The time in which that is counted.
+pub(crate) const RIVALS_WITHIN: Duration = Duration::from_secs(15);
+/// How long a leader of an epoch that is too old is left alone before it is dialled again.
+pub(crate) const STALE_PAUSE: Duration = Duration::from_secs(1);
 /// Refusals that are remembered, so as not to repeat them.
 pub(crate) const MAX_COMPLAINTS: usize = 256;

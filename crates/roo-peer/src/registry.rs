@@ -155,6 +155,11 @@ impl Registry {
         }
     }
 
+    /// At whose end a link is.
+    pub(crate) fn peer(&self, id: LinkId) -> Option<ServerId> {
+        self.link(id).map(|link| link.peer)
+    }
+
     fn link(&self, id: LinkId) -> Option<Arc<Link>> {
         self.links.lock().get(&id).map(Arc::clone)
     }

@@ -6,4 +6,5 @@ pub mod java_text;
 pub mod metric_names;
 mod mntr;
 pub mod standing;
+mod watchman;
 pub mod words;

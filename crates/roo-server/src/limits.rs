@@ -47,6 +47,12 @@ pub const LONG_WAIT: Duration = Duration::from_secs(3600);
 /// How long a winning vote waits for a better one, ms. Java waits 200. Limit: pieces.
 pub const FINALIZE_WAIT_MS: u64 = 50;
 
+/// How often the same trouble is told again, ms. Limit: pieces.
+pub const COMPLAIN_AGAIN_MS: u64 = 60_000;
+
+/// How long a server may be without a leader before it says so, ms. Limit: pieces.
+pub const LEADERLESS_MS: u64 = 3_000;
+
 /// Bytes of committed transactions kept in memory for learners that come back. Limit: pieces.
 pub const COMMIT_LOG_BYTES: usize = 64 * 1024 * 1024;
 

@@ -63,6 +63,8 @@ pub struct Ways {
     doing: Option<(PeerState, Time)>,
     /// Since when there has been no leader.
     leaderless: Option<Time>,
+    /// When it was last said that the leader is older than what this server has promised.
+    stale: Option<Time>,
 }
 
 /// What one round of the loop hands over.
@@ -247,6 +249,22 @@ impl ReplicaLoop {
         self.shared.stats.proposal_process_time.add(took);
     }
 
+    fn tell_closed(&mut self, link: LinkId, why: CloseReason) {
+        let now = self.shared.clock.now();
+        let lately = |said: Time| now.millis_since(said) < limits::COMPLAIN_AGAIN_MS;
+        if why != CloseReason::StaleEpoch {
+            tracing::info!(?link, ?why, "link to another server closed");
+        } else if !self.ways.stale.is_some_and(lately) {
+            self.ways.stale = Some(now);
+            tracing::warn!(
+                "the leader's epoch is older than one that this server has promised \
+                 (acceptedEpoch): it joins when a new leader is elected; if acceptedEpoch was \
+                 edited or the directory restored, move the directory away and let the server \
+                 copy everything"
+            );
+        }
+    }
+
     fn count_proposal(&self, bytes: usize) {
         let stats = &self.shared.stats;
         let role = self.replica.role();
@@ -284,7 +302,10 @@ impl ReplicaLoop {
         }
     }
 
-    fn execute_zab(&self, effect: roo_zab::Effect, handover: &mut Handover) {
+    fn execute_zab(&mut self, effect: roo_zab::Effect, handover: &mut Handover) {
+        if let roo_zab::Effect::CloseLink { link, why } = effect {
+            self.tell_closed(link, why);
+        }
         let Some(ensemble) = &self.ensemble else {
             return;
         };
@@ -293,7 +314,6 @@ impl ReplicaLoop {
             roo_zab::Effect::Notify { to, notification } => links.notify(to, notification),
             roo_zab::Effect::OpenLink { link, to } => links.open(link, to),
             roo_zab::Effect::CloseLink { link, why } => {
-                tracing::info!(?link, ?why, "link to another server closed");
                 links.close(link, why);
                 ensemble.inbox.slices.end(link);
             }

@@ -160,11 +160,12 @@ impl Acceptor {
         if let Err(reason) = local.admit(theirs) {
             let whence = self.from.to_string();
             let text = handshake::refused_caller(reason, &local, theirs, &whence);
-            shared.complaints.say(&Whom::Server(peer), reason, text);
+            shared.complaints.say(&Whom::Caller(peer), reason, text);
             self.ended.cancel();
             return Box::pin(tokio_stream::once(Ok(encode::refusal(reason, &ours))));
         }
         self.greeted.cancel();
+        shared.complaints.forget(&Whom::Caller(peer));
         tracing::debug!(
             "server {} at {} ({}, config {:x}) has connected: {:?}",
             peer.0,
@@ -176,7 +177,8 @@ impl Acceptor {
         let hello = encode::hello(&ours);
         match theirs.purpose {
             Purpose::Election => {
-                let back = elections::accept(shared, peer, hello, incoming, &self.ended);
+                let back =
+                    elections::accept(shared, (peer, self.from), hello, incoming, &self.ended);
                 Box::pin(back.map(Ok))
             }
             Purpose::Follow => {

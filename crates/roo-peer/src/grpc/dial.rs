@@ -241,7 +241,7 @@ fn examine(
         shared.complaints.say(&whom, reason, text);
         return Err(Failed::Refused);
     }
-    shared.complaints.forget(to);
+    shared.complaints.forget(&whom);
     Ok(incoming)
 }
 

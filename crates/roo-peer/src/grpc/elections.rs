@@ -5,6 +5,7 @@
 //! yet that it is one: their notifications go back on the stream that they have dialled.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,9 +27,10 @@ use super::dial::{self, Failed};
 use super::generated as pb;
 use super::generated::frame::Kind;
 use super::{Shared, decode, encode};
+use crate::complaints::Whom;
 use crate::handshake::Purpose;
-use crate::parameters::{BACK_OFF_MAX, BACK_OFF_MIN, NOTIFIED_BYTES};
-use crate::surface::{PeerEvent, Permit};
+use crate::parameters::{BACK_OFF_MAX, BACK_OFF_MIN, NOTIFIED_BYTES, RIVALS_TIMES, RIVALS_WITHIN};
+use crate::surface::{PeerEvent, Permit, RefusalReason};
 use crate::weight;
 
 type Newest = watch::Sender<Option<Notification>>;
@@ -39,6 +41,8 @@ pub(super) struct Elections {
     members: Mutex<BTreeMap<ServerId, Dialled>>,
     /// The streams that others have dialled; a newer one of a peer replaces the older.
     callers: Mutex<BTreeMap<ServerId, Caller>>,
+    /// How often a stream that stood was replaced, since when.
+    displaced: Mutex<BTreeMap<ServerId, (u32, Instant)>>,
 }
 
 struct Dialled {
@@ -66,6 +70,28 @@ impl Elections {
         }
         if let Some(caller) = self.callers.lock().get(&to) {
             caller.newest.send_replace(Some(notification));
+        }
+    }
+
+    /// Once is a server that was started anew before its end was noticed; again and again is two
+    /// of one id that take the place of each other.
+    fn on_displaced(&self, shared: &Shared, peer: ServerId, whence: SocketAddr) {
+        let now = Instant::now();
+        let often = {
+            let mut displaced = self.displaced.lock();
+            displaced.retain(|_, (_, since)| now.duration_since(*since) < RIVALS_WITHIN);
+            let (count, _) = displaced.entry(peer).or_insert((0, now));
+            *count += 1;
+            *count >= RIVALS_TIMES
+        };
+        if often {
+            let id = peer.0;
+            let text = format!(
+                "server {id} connects from {whence} while it is connected, again and again: two \
+                 servers say that they are server {id}, and each needs a myid of its own"
+            );
+            let whom = Whom::Rivals(peer);
+            shared.complaints.say(&whom, RefusalReason::SameId, text);
         }
     }
 
@@ -135,10 +161,14 @@ async fn keep_dialling(
             Ok(incoming) => {
                 shared.events.deliver(PeerEvent::Reachable { peer });
                 was_reachable = Some(true);
-                pause = BACK_OFF_MIN;
                 is_open.store(true, Ordering::SeqCst);
+                let stood = Instant::now();
                 receive(&shared, peer, incoming, &ended).await;
                 is_open.store(false, Ordering::SeqCst);
+                // One that ends at once is no reason to hurry: somebody else takes its place.
+                if stood.elapsed() > BACK_OFF_MAX {
+                    pause = BACK_OFF_MIN;
+                }
                 ended.cancel();
             }
             Err(Failed::Unreachable(why)) => {
@@ -185,7 +215,7 @@ fn notifications(
 /// Serves a stream that a peer has dialled: reads its notifications; the answer is what goes back.
 pub(super) fn accept(
     shared: &Arc<Shared>,
-    peer: ServerId,
+    (peer, whence): (ServerId, SocketAddr),
     hello: pb::Frame,
     incoming: Streaming<pb::Frame>,
     ended: &CancellationToken,
@@ -196,6 +226,9 @@ pub(super) fn accept(
         ended: ended.clone(),
     };
     if let Some(older) = shared.elections.callers.lock().insert(peer, caller) {
+        if !older.ended.is_cancelled() {
+            shared.elections.on_displaced(shared, peer, whence);
+        }
         older.ended.cancel();
     }
     shared.elections.hurry(peer);

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_stream::Stream;
 use tonic::{Status, Streaming};
 
@@ -19,6 +19,14 @@ use crate::registry::{Link, Stopped};
 
 /// Dials the peer of a new link, and serves it until it ends.
 pub(super) async fn dial(shared: Arc<Shared>, link: Arc<Link>) {
+    let stale_until = shared.stale.lock().remove(&link.peer);
+    if let Some(until) = stale_until {
+        tokio::select! {
+            () = link.closing.cancelled() => {}
+            () = shared.stop.cancelled() => {}
+            () = sleep_until(until) => {}
+        }
+    }
     let frames = Outgoing(Arc::clone(&link));
     let dialled = tokio::select! {
         biased;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use roo_proto::ids::{SessionId, Time};
@@ -21,6 +21,7 @@ use super::connection_text::{put_connection, put_session};
 use super::environment::environment;
 use super::java_text::{date, double};
 use super::standing::Mode;
+use super::watchman::Watchman;
 use crate::config::ServerConfig;
 use crate::config::ensemble::LocalSessions;
 use crate::shared_state::{Input, Mail, Place, Shared};
@@ -143,6 +144,9 @@ const NOT_SERVING: &str = "This ZooKeeper instance is not currently serving requ
 /// The default of Apache's trace mask.
 pub const TRACE_MASK: i64 = 306;
 
+/// The thread looks about at least as often.
+const ROUND: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub struct WordsThread {
     /// What the server shares.
@@ -160,7 +164,15 @@ pub struct WordsThread {
 impl WordsThread {
     /// Answers until the server ends.
     pub fn run(self) {
-        while let Ok(request) = self.inbox.recv() {
+        let mut watchman = Watchman::default();
+        let me = self.config.ensemble.as_ref().map(|member| member.me);
+        loop {
+            watchman.look(&self.shared, me);
+            let request = match self.inbox.recv_timeout(ROUND) {
+                Ok(request) => request,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let answer = self.answer(request.word, request.argument);
             let Some(io) = self.shared.io.get(request.place.io) else {
                 continue;
