@@ -7,7 +7,7 @@ use parking_lot::MutexGuard;
 use roo_proto::acl::PERM_READ;
 use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
-use roo_proto::ids::{SessionId, WallTime, Zxid};
+use roo_proto::ids::{WallTime, Zxid};
 use roo_proto::op_code;
 use roo_proto::reply::{self, EventType};
 use roo_proto::txn::TxnHeader;
