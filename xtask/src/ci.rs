@@ -35,6 +35,11 @@ const STEPS: &[Step] = &[
         crate::run("cargo", &["test", "--workspace"], &[])
     }),
     // Rounds so short that each configuration has one.
+    ("simulation", || {
+        // The same seeds each time, then fresh ones, which are printed.
+        sim(&["--seed", "1", "--seeds", "300"])?;
+        sim(&["--seeds", "300", "--minutes", "1"])
+    }),
     ("differential", || {
         peers(&["diff", "--ops", "11000", "--round", "1000", "--seed", "1"])
     }),
@@ -55,6 +60,11 @@ const STEPS: &[Step] = &[
     ("wrong ensembles", || peers(&["ensemble-errors"])),
     ("abuse", || peers(&["abuse"])),
 ];
+
+fn sim(arguments: &[&str]) -> Result<()> {
+    let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();
+    crate::sim(&arguments)
+}
 
 fn peers(arguments: &[&str]) -> Result<()> {
     let arguments: Vec<String> = arguments.iter().map(|text| (*text).to_owned()).collect();

@@ -20,6 +20,8 @@ const HELP: &str = "cargo xtask COMMAND
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
   interop [ARGUMENTS]   foreign peers: abuse, bench, clients, diff, ensemble-errors, exchange, ops, suites (see `interop --help`)
+  sim [--seeds N] [--seed S] [--minutes M] [--rebreak] [--exhaustive]
+                        ensembles that are simulated under seeds (docs/internals/simulation.md)
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
 ";
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         "interop" => interop(rest),
         "fuzz" => fuzz::run(rest),
         "bench" => bench(rest),
+        "sim" => sim(rest),
         _ => {
             print!("{HELP}");
             Ok(())
@@ -95,6 +98,17 @@ pub(crate) fn interop(arguments: &[String]) -> Result<()> {
         &[],
     )?;
     let mut call = vec!["run", "--quiet", "--package", "interop", "--"];
+    call.extend(arguments.iter().map(String::as_str));
+    run("cargo", &call, &[])
+}
+
+/// Builds the simulator with every assertion on, and the known bugs where they are asked for.
+pub(crate) fn sim(arguments: &[String]) -> Result<()> {
+    let mut call = vec!["run", "--quiet", "--profile", "sim", "--package", "roo-sim"];
+    if arguments.iter().any(|argument| argument == "--rebreak") {
+        call.extend(["--features", "rebreak"]);
+    }
+    call.push("--");
     call.extend(arguments.iter().map(String::as_str));
     run("cargo", &call, &[])
 }

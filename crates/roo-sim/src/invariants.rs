@@ -1,0 +1,99 @@
+//! What must hold of every run. One file per property, named as in the Zab paper (Junqueira, Reed,
+//! Serafini, DSN 2011) and the specifications of Ouyang et al. (EuroSys 2025); each has a test
+//! in which it fires.
+
+pub mod agreement;
+pub mod commit_consistency;
+pub mod conduct;
+pub mod durability;
+pub mod global_primary_order;
+pub mod history_consistency;
+pub mod initial_history;
+pub mod integrity;
+pub mod local_primary_order;
+pub mod primary_integrity;
+pub mod primary_uniqueness;
+pub mod total_order;
+
+use crate::fact::Fact;
+
+/// A property that was broken, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Its name.
+    pub invariant: &'static str,
+    /// What was seen.
+    pub what: String,
+}
+
+/// All of them.
+#[derive(Clone, Debug, Default)]
+#[allow(missing_docs)] // The fields are the modules.
+pub struct Invariants {
+    pub primary_uniqueness: primary_uniqueness::PrimaryUniqueness,
+    pub integrity: integrity::Integrity,
+    pub agreement: agreement::Agreement,
+    pub total_order: total_order::TotalOrder,
+    pub local_primary_order: local_primary_order::LocalPrimaryOrder,
+    pub global_primary_order: global_primary_order::GlobalPrimaryOrder,
+    pub primary_integrity: primary_integrity::PrimaryIntegrity,
+    pub initial_history: initial_history::InitialHistory,
+    pub commit_consistency: commit_consistency::CommitConsistency,
+    pub history_consistency: history_consistency::HistoryConsistency,
+    pub durability: durability::Durability,
+}
+
+impl Invariants {
+    /// All of them, for an ensemble with so many voters.
+    #[must_use]
+    pub fn new(voters: usize) -> Self {
+        Self {
+            durability: durability::Durability::new(voters),
+            ..Self::default()
+        }
+    }
+
+    /// Shows a fact to all of them.
+    ///
+    /// # Errors
+    /// The first property that does not hold any more.
+    pub fn observe(&mut self, fact: &Fact) -> Result<(), Violation> {
+        let named = |invariant, outcome: Result<(), String>| {
+            outcome.map_err(|what| Violation { invariant, what })
+        };
+        named(
+            "primary uniqueness (I-1)",
+            self.primary_uniqueness.observe(fact),
+        )?;
+        named("integrity (I-2)", self.integrity.observe(fact))?;
+        named("agreement (I-3)", self.agreement.observe(fact))?;
+        named("total order (I-4)", self.total_order.observe(fact))?;
+        named(
+            "local primary order (I-5)",
+            self.local_primary_order.observe(fact),
+        )?;
+        named(
+            "global primary order (I-6)",
+            self.global_primary_order.observe(fact),
+        )?;
+        named(
+            "primary integrity (I-7)",
+            self.primary_integrity.observe(fact),
+        )?;
+        named("initial history (I-8)", self.initial_history.observe(fact))?;
+        named(
+            "commit consistency (I-9)",
+            self.commit_consistency.observe(fact),
+        )?;
+        named(
+            "history consistency (I-10)",
+            self.history_consistency.observe(fact),
+        )?;
+        named("durability", self.durability.observe(fact))
+    }
+}
+
+/// The first place where two histories differ, if neither is a beginning of the other.
+pub(crate) fn fork(a: &[crate::fact::Entry], b: &[crate::fact::Entry]) -> Option<usize> {
+    a.iter().zip(b).position(|(a, b)| a != b)
+}
