@@ -33,6 +33,15 @@ impl Leader {
         if let Some(why) = refused {
             return self.drop_learner(link, why, server, effects);
         }
+        // Compat: C-61 a voter that promised a later epoch must refuse this one. Only another
+        // election, which its promise takes part in, lets it in.
+        let is_late = !matches!(self.stage, Stage::AwaitEpochQuorum | Stage::Retiring { .. });
+        if is_late
+            && learner.accepted_epoch > self.epoch
+            && server.membership.current.is_voter(learner.peer)
+        {
+            return Next::Look;
+        }
         learner.step = Step::AwaitEpoch;
         match self.stage {
             Stage::AwaitEpochQuorum => self.settle_epoch(server, effects),
