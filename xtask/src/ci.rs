@@ -38,7 +38,8 @@ const STEPS: &[Step] = &[
     ("simulation", || {
         // The same seeds each time, then fresh ones, which are printed.
         sim(&["--seed", "1", "--seeds", "300"])?;
-        sim(&["--seeds", "300", "--minutes", "1"])
+        sim(&["--seeds", "300", "--minutes", "1"])?;
+        sim(&["--exhaustive", "--disruptions", "1"])
     }),
     ("differential", || {
         peers(&["diff", "--ops", "11000", "--round", "1000", "--seed", "1"])

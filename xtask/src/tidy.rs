@@ -30,6 +30,16 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "roo-sim",
+        &[
+            "roo-proto",
+            "roo-state",
+            "roo-zab",
+            "roo-replica",
+            "roo-store",
+        ],
+    ),
+    (
         "roo-cli",
         &["roo-proto", "roo-state", "roo-store", "roo-server"],
     ),

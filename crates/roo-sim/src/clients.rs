@@ -456,3 +456,91 @@ fn put_multi(out: &mut Vec<u8>, path: &str, data: &[u8]) {
     jute::put_bool(out, true);
     jute::put_i32(out, -1);
 }
+
+#[cfg(test)]
+mod tests {
+    use roo_proto::reply::{self, EventType};
+    use roo_proto::txn::TxnHeader;
+
+    use super::*;
+    use crate::fact::Entry;
+    use crate::options::Options;
+    use crate::oracle::{Changed, TxnEffect};
+
+    const SET: Entry = Entry::new(1, 5, 1);
+
+    /// A client that has asked for /a, which changed at 0x100000005.
+    fn world(watched_since: Option<Zxid>) -> World {
+        let mut options = Options::draw(1);
+        options.clients = 1;
+        let mut world = World::new(options);
+        let header = TxnHeader::default();
+        let mut effect = TxnEffect::new(&header, op_code::SET_DATA, ErrorCode::OK);
+        effect.changes.push(Changed {
+            path: "/a".to_owned(),
+            data: Some(b"x".to_vec()),
+        });
+        world.oracle.applied(SET, effect).unwrap();
+        world.oracle.committed(&[SET]).unwrap();
+        let client = &mut world.clients[0];
+        client.is_connected = true;
+        client.last_zxid = Zxid::new(1, 3);
+        if let Some(since) = watched_since {
+            client.watches.insert("/a".to_owned(), since);
+        }
+        let asked = Asked {
+            session: SessionId(1),
+            xid: 7,
+            op: op_code::EXISTS,
+            path: "/a".to_owned(),
+            floor: Zxid::ZERO,
+            must_see: Zxid::ZERO,
+        };
+        let watches = false;
+        client.asked.push_back(Question { asked, watches });
+        world
+    }
+
+    fn hear(world: &mut World, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), String> {
+        let mut frame = Vec::new();
+        write(&mut frame);
+        world.hear(0, &frame[4..])
+    }
+
+    fn answer(world: &mut World, xid: i32, zxid: Zxid) -> Result<(), String> {
+        hear(world, |out| {
+            reply::header_only(out, xid, zxid, ErrorCode::OK);
+        })
+    }
+
+    fn event(world: &mut World) -> Result<(), String> {
+        hear(world, |out| {
+            reply::watch_event(out, SET.zxid, EventType::NodeDataChanged, "/a");
+        })
+    }
+
+    #[test]
+    fn fires_when_answers_come_out_of_order_or_from_the_past() {
+        assert!(answer(&mut world(None), 7, Zxid::new(1, 3)).is_ok());
+        assert!(answer(&mut world(None), 8, Zxid::new(1, 3)).is_err());
+        assert!(answer(&mut world(None), 7, Zxid::new(1, 2)).is_err());
+    }
+
+    #[test]
+    fn fires_when_an_answer_shows_a_change_before_its_event() {
+        let since = Some(Zxid::new(1, 4));
+        assert!(answer(&mut world(since), 7, Zxid::new(1, 4)).is_ok());
+        assert!(answer(&mut world(since), 7, SET.zxid).is_err());
+        let mut told = world(since);
+        event(&mut told).unwrap();
+        assert!(answer(&mut told, 7, SET.zxid).is_ok());
+    }
+
+    #[test]
+    fn fires_when_an_event_comes_without_a_watch_or_twice() {
+        assert!(event(&mut world(None)).is_err());
+        let mut told = world(Some(Zxid::new(1, 4)));
+        event(&mut told).unwrap();
+        assert!(event(&mut told).is_err());
+    }
+}

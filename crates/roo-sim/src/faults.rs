@@ -72,8 +72,8 @@ impl World {
 
     fn schedule_next(&mut self, fault: Fault) {
         let rate = self.rate(&fault);
-        if rate > 0 {
-            let us = self.rng.below(2_000_000_000 / rate);
+        if let Some(most) = 2_000_000_000_u64.checked_div(rate) {
+            let us = self.rng.below(most);
             self.after(us, Happening::Fault(fault));
         }
     }

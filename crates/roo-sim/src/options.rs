@@ -57,6 +57,10 @@ pub struct Options {
     /// What every server does wrong.
     #[cfg(feature = "rebreak")]
     pub bug: Option<roo_zab::rebreak::Bug>,
+    /// Snapshots have the zxid at which they began, and the content at which they ended, as
+    /// Apache's have (ZOOKEEPER-3144).
+    #[cfg(feature = "rebreak")]
+    pub are_snapshots_fuzzy: bool,
 }
 
 impl Options {
@@ -111,6 +115,8 @@ impl Options {
             snap_count: rng.pick(&[10, 50, 100_000]),
             #[cfg(feature = "rebreak")]
             bug: None,
+            #[cfg(feature = "rebreak")]
+            are_snapshots_fuzzy: false,
         }
     }
 }

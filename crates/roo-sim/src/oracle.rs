@@ -10,6 +10,9 @@ use roo_proto::txn::TxnHeader;
 
 use crate::fact::{Entry, EntryMap};
 
+/// The data of a node, or `None` where there is none.
+type Data = Option<Vec<u8>>;
+
 /// What a transaction left at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
@@ -77,7 +80,7 @@ pub struct Oracle {
     committed: usize,
     by_zxid: BTreeMap<Zxid, TxnEffect>,
     /// What each path held, from when on.
-    values: BTreeMap<String, Vec<(Zxid, Option<Vec<u8>>)>>,
+    values: BTreeMap<String, Vec<(Zxid, Data)>>,
     /// When each session ended.
     ended: BTreeMap<SessionId, Zxid>,
     /// The last write that was answered.

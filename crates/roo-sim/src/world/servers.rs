@@ -130,7 +130,8 @@ impl World {
             Act::Snapshot => {
                 // The state may be ahead of what was executed; behind this batch it is not.
                 let life = self.servers[server].life;
-                self.after(0, Happening::SnapshotEnded { server, life });
+                let us = self.begin_fuzzily(server);
+                self.after(us, Happening::SnapshotEnded { server, life });
             }
             Act::Broken(what) => self.break_rule("state", what),
         }
