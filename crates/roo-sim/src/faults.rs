@@ -23,7 +23,7 @@ pub enum Fault {
     Heal { ways: Vec<(usize, usize)> },
     /// A link is reset.
     Reset,
-    /// A clock runs at another rate.
+    /// A clock runs at another rate, and the wall clock jumps by up to a day.
     Skew,
     /// A disk fails after a few more steps; the process ends then.
     DiskFailure,
@@ -109,6 +109,9 @@ impl World {
                 let rate = self.rng.between(800, 1250);
                 let now = self.now;
                 self.servers[server].clock.set_rate(now, rate);
+                let day_ms = 86_400_000;
+                let ahead = self.rng.below(2 * day_ms).cast_signed() - day_ms.cast_signed();
+                self.servers[server].wall_ahead_ms = ahead;
                 self.rearm(server);
             }
             Fault::DiskFailure => {

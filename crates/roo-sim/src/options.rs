@@ -68,7 +68,20 @@ impl Options {
     #[must_use]
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x5EED_0F0A_0710_0500);
-        let rng = &mut rng;
+        let mut options = Self::draw_all(seed, &mut rng);
+        options.be_reasonable();
+        options
+    }
+
+    /// Timeouts that the calm network and disks cannot keep would leave no ensemble alive.
+    fn be_reasonable(&mut self) {
+        let (net, disk) = (self.delay_max_us, self.sync_max_us);
+        let silence = (6 * net + 3 * disk).div_ceil(1000 * self.sync_limit);
+        let start = (16 * net + 10 * disk).div_ceil(1000 * self.init_limit);
+        self.tick_ms = self.tick_ms.max(silence).max(start);
+    }
+
+    fn draw_all(seed: u64, rng: &mut Rng) -> Self {
         let tick_ms = rng.pick(&[20, 50, 100, 200]);
         let delay_min_us = rng.pick(&[50, 200, 1000]);
         let delay_max_us = delay_min_us * rng.pick(&[1, 3, 10, 30]);

@@ -113,6 +113,8 @@ pub struct Process {
     pub inbox: VecDeque<Event>,
     /// Its clock.
     pub clock: Clock,
+    /// How far its wall clock is ahead of the world's, ms.
+    pub wall_ahead_ms: i64,
     /// Its disk.
     pub storage: Storage,
     /// Ids of links that it accepts.
@@ -156,6 +158,7 @@ impl Process {
             is_damaged: false,
             inbox: VecDeque::new(),
             clock,
+            wall_ahead_ms: 0,
             storage: Storage::new(
                 options.segment_bytes,
                 if options.clients > 0 {

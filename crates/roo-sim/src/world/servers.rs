@@ -40,8 +40,11 @@ impl World {
                 zab.handle(now, event, &mut effects);
                 acts.extend(effects.into_iter().map(Act::Zab));
             }
-            Some(Brain::Whole(whole)) => {
-                whole.handle(now, wall(self.now), replica_event(event), &mut acts);
+            Some(Brain::Whole(_)) => {
+                let wall = wall(self.now, self.servers[server].wall_ahead_ms);
+                if let Some(whole) = self.servers[server].whole() {
+                    whole.handle(now, wall, replica_event(event), &mut acts);
+                }
             }
         }
         self.execute_all(server, acts);
@@ -54,7 +57,7 @@ impl World {
         work: impl FnOnce(&mut Whole, Time, WallTime, &mut Vec<Act>),
     ) {
         let now = self.servers[server].clock.time(self.now);
-        let wall = wall(self.now);
+        let wall = wall(self.now, self.servers[server].wall_ahead_ms);
         let mut acts = Vec::new();
         if let Some(whole) = self.servers[server].whole() {
             work(whole, now, wall, &mut acts);
@@ -459,9 +462,9 @@ impl World {
     }
 }
 
-/// The wall clock of every server.
-const fn wall(now: u64) -> WallTime {
-    WallTime((1_700_000_000_000 + now / 1000).cast_signed())
+/// A server's wall clock.
+const fn wall(now: u64, ahead_ms: i64) -> WallTime {
+    WallTime((1_700_000_000_000 + now / 1000).cast_signed() + ahead_ms)
 }
 
 fn replica_event(event: Event) -> ReplicaEvent {
