@@ -252,4 +252,21 @@ mod tests {
         let nonsense = configured(arguments("x")).unwrap_err();
         assert_eq!(nonsense.to_string(), "--id: id=x: expected a whole number");
     }
+
+    #[test]
+    fn the_example_of_an_ensemble_is_a_configuration_without_a_warning() {
+        let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../conf/zoo.cfg.ensemble");
+        let arguments = ServerArguments {
+            what: vec![example.into()],
+            id: text("2"),
+            data_dir: text("/nowhere"),
+            ..ServerArguments::default()
+        };
+        let mut settings = Settings::default();
+        let config = configure(&mut settings, &arguments).unwrap();
+        assert_eq!(settings.warnings, Vec::<String>::new());
+        let member = config.ensemble.as_ref().unwrap();
+        assert_eq!((member.me.0, member.ensemble.members.len()), (2, 3));
+        assert!(config.allows_word("peer"));
+    }
 }
