@@ -31,6 +31,8 @@ pub struct Tracked {
     pub timeout_ms: i32,
     /// End of the bucket in which it expires unless touched.
     pub expires_at: Time,
+    /// The bucket that holds it; in others it stands by mistake.
+    bucket: Time,
     /// Who may write for it.
     pub owner: Option<Owner>,
     /// Its end is on the way.
@@ -82,6 +84,7 @@ impl Sessions {
             Tracked {
                 timeout_ms,
                 expires_at,
+                bucket: expires_at,
                 owner,
                 closing: false,
                 since: Zxid::ZERO,
@@ -123,6 +126,7 @@ impl Sessions {
             Tracked {
                 timeout_ms,
                 expires_at: Time(u64::MAX),
+                bucket: Time(u64::MAX),
                 owner,
                 closing: false,
                 since: Zxid::ZERO,
@@ -158,7 +162,8 @@ impl Sessions {
             tracked.timeout_ms = timeout_ms;
             tracked.owner = Some(owner);
             // A shorter timeout may lie before the bucket that holds the session.
-            if expires_at < tracked.expires_at {
+            if expires_at < tracked.bucket {
+                tracked.bucket = expires_at;
                 self.buckets.entry(expires_at).or_default().push(session);
             }
             tracked.expires_at = expires_at;
@@ -214,12 +219,15 @@ impl Sessions {
         while let Some(entry) = self.buckets.first_entry()
             && *entry.key() <= now
         {
-            for session in entry.remove() {
-                let Some(tracked) = self.live.get_mut(&session) else {
+            let (come_up, held) = entry.remove_entry();
+            for session in held {
+                let tracked = self.live.get_mut(&session);
+                let Some(tracked) = tracked.filter(|tracked| tracked.bucket == come_up) else {
                     continue;
                 };
                 if tracked.expires_at > now {
                     let bucket = tracked.expires_at;
+                    tracked.bucket = bucket;
                     if bucket != Time(u64::MAX) {
                         self.buckets.entry(bucket).or_default().push(session);
                     }
@@ -294,6 +302,23 @@ mod tests {
         sessions.track(Time(0), S, 40_000, None);
         sessions.attach(Time(0), S, 2_000, OWNER);
         assert_eq!(sessions.expire(Time(3_000)), [S]);
+    }
+
+    #[test]
+    fn a_session_that_comes_back_again_and_again_takes_no_more_room() {
+        let mut sessions = Sessions::new(1_000, S);
+        sessions.track(Time(0), S, 10_000, None);
+        let mut most = 0;
+        for second in 0..1_000 {
+            let now = Time(second * 1_000);
+            for timeout_ms in [10_000, 2_000] {
+                sessions.attach(now, S, timeout_ms, OWNER);
+            }
+            assert!(sessions.expire(now).is_empty());
+            most = most.max(sessions.buckets.values().map(Vec::len).sum());
+        }
+        assert!(most <= 12, "{most}");
+        assert_eq!(sessions.expire(Time(1_002_000)), [S]);
     }
 
     #[test]
