@@ -215,6 +215,10 @@ impl Whole {
             };
             self.replica
                 .commit(now, &mut self.state, &mut sink, &mut self.effects);
+            // A read may stay in front until the state shows what it must see.
+            if self.effects.is_empty() {
+                return;
+            }
         }
     }
 
