@@ -2,7 +2,7 @@
 //! in Apache's order, against the applied state and the overlay of what is in flight. A refusal
 //! is a transaction too. Java: `PrepRequestProcessor`.
 
-use alloc::string::{String, ToString};
+use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -31,6 +31,8 @@ pub struct PrepareRules {
     pub reconfig_enabled: bool,
     /// Whether the end of a session lists the nodes it deletes.
     pub close_session_lists_paths: bool,
+    /// A longer list is left out, bytes: the record with it could not be read again.
+    pub max_listed_bytes: usize,
 }
 
 impl Default for PrepareRules {
@@ -39,6 +41,7 @@ impl Default for PrepareRules {
             providers: Providers::default(),
             reconfig_enabled: false,
             close_session_lists_paths: true,
+            max_listed_bytes: 512 * 1024,
         }
     }
 }
@@ -500,9 +503,12 @@ impl Preparer<'_> {
                 self.stage_deletion(path, parent_path, parent);
             }
         }
-        let paths: Vec<String> = paths.iter().map(|path| path.to_string()).collect();
+        // Compat: C-79 without a list the end of a session deletes the same nodes.
+        let bytes: usize = paths.iter().map(|path| 4 + path.len()).sum();
+        let lists = self.rules.close_session_lists_paths && bytes <= self.rules.max_listed_bytes;
+        let listed = || paths.iter().map(|path| path.to_string()).collect();
         Txn::CloseSession {
-            paths: self.rules.close_session_lists_paths.then_some(paths),
+            paths: lists.then(listed),
         }
     }
 }

@@ -301,6 +301,23 @@ fn the_end_of_a_session_lists_what_it_will_own() {
 }
 
 #[test]
+fn the_end_of_a_session_that_owns_too_much_to_list_deletes_it_all_the_same() {
+    let mut scene = Scene::new(Rules::default());
+    // The two paths take 4 + 4 and 4 + 5 bytes.
+    for (limit, listed) in [(17, true), (16, false)] {
+        scene.rules.max_listed_bytes = limit;
+        scene.ask(&create("/old", 1));
+        scene.settle();
+        scene.ask(&create("/next", 1));
+        scene.ask(&Request::CloseSession);
+        let (_, closing) = scene.in_flight.last().unwrap();
+        assert!(matches!(&closing.txn, Txn::CloseSession { paths } if paths.is_some() == listed));
+        scene.settle();
+        assert_eq!(scene.state.tree.node_count(), 4);
+    }
+}
+
+#[test]
 fn hard_quotas_refuse_growth_and_even_shrinking_while_above() {
     let mut scene = Scene::new(Rules {
         enforce_quota: true,
