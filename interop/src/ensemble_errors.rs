@@ -342,7 +342,7 @@ fn epochs(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-/// A server that has promised a far epoch: the leader must begin a later one, and it does.
+/// A server that has promised a far epoch: the leader ends for it, and the next begins a later one.
 fn epochs_ahead(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
     let dir = stage.plan.dir(3).join("version-2");
@@ -350,15 +350,8 @@ fn epochs_ahead(stage: &mut Stage) -> Result<()> {
     fs::write(dir.join("acceptedEpoch"), "1000")?;
     fs::write(dir.join("currentEpoch"), "0")?;
     let mut ahead = stage.wrong(3, &stage.plan.server_lines(), "")?;
-    let line = ahead.await_line(&["older than one that this server has promised"])?;
-    stage.said.push(message(&line));
-    stage.write()?;
-    // Whoever leads next must begin an epoch that is later than the promise.
-    stage.good.pop().context("the leader")?.stop()?;
-    ahead.await_word("peer", "epoch: 1001")?;
-    ahead.await_word("srvr", "Mode: ")?;
-    stage.good.push(stage.plan.start(2, "")?);
-    for server in &mut stage.good {
+    for server in stage.good.iter_mut().chain([&mut ahead]) {
+        server.await_word("peer", "epoch: 1001")?;
         server.await_word("srvr", "Mode: ")?;
     }
     stage.write()?;
