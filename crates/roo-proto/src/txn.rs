@@ -125,6 +125,38 @@ impl Txn {
         }
     }
 
+    /// An upper bound of the bytes that the body takes.
+    #[must_use]
+    pub fn size_bound(&self) -> usize {
+        /// Numbers, lengths and types beside the strings and lists.
+        const REST: usize = 64;
+        let acls = |acls: &[Acl]| -> usize {
+            acls.iter()
+                .map(|acl| 12 + acl.id.scheme.len() + acl.id.id.len())
+                .sum()
+        };
+        let bytes = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
+        // Java writes characters above U+FFFF in six bytes for our four.
+        let text = |text: &str| text.len() + text.len() / 2;
+        REST + match self {
+            Self::Create { node, .. }
+            | Self::CreateContainer(node)
+            | Self::CreateTtl { node, .. } => {
+                text(&node.path) + bytes(&node.data) + acls(&node.acl) * 3 / 2
+            }
+            Self::SetData { path, data, .. } | Self::Reconfig { path, data, .. } => {
+                text(path) + bytes(data)
+            }
+            Self::SetAcl { path, acl, .. } => text(path) + acls(acl) * 3 / 2,
+            Self::Delete { path } | Self::DeleteContainer { path } | Self::Check { path, .. } => {
+                text(path)
+            }
+            Self::CloseSession { paths } => paths.iter().flatten().map(|path| 4 + text(path)).sum(),
+            Self::Multi(txns) => txns.iter().map(Self::size_bound).sum(),
+            Self::CreateSession { .. } | Self::Error(_) => 0,
+        }
+    }
+
     /// Writes the body, without its type.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {

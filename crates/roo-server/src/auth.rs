@@ -105,6 +105,12 @@ pub fn add_id(ids: &mut Vec<Id>, id: Id) {
     ids.sort_by_key(|id| place(id, places));
 }
 
+/// Bytes of all the identities of a connection.
+#[must_use]
+pub fn bytes_of(ids: &[Id]) -> usize {
+    ids.iter().map(|id| id.scheme.len() + id.id.len()).sum()
+}
+
 /// Java: `Id.hashCode` and the spreading of `ConcurrentHashMap`.
 fn place(id: &Id, places: usize) -> usize {
     let text = |text: &str| {

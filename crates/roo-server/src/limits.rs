@@ -14,6 +14,9 @@ pub const READ_ROUND_BYTES: usize = 1024 * 1024;
 /// be held back as replies can.
 pub const CONNECTION_WRITE_QUEUE_MAX_BYTES: usize = 256 * 1024 * 1024;
 
+/// Bytes of the identities that one connection may prove.
+pub const IDENTITIES_BYTES: usize = 64 * 1024;
+
 /// Four-letter words waiting for an answer.
 pub const FOUR_LETTER_QUEUE: usize = 256;
 

@@ -312,6 +312,9 @@ fn replica_config(config: &ServerConfig, clock: Clock) -> ReplicaConfig {
             reconfig_enabled: config.reconfig_enabled,
             close_session_lists_paths: config.close_session_txn_enabled,
             max_listed_bytes: config.jute_max_buffer / 2,
+            max_txn_bytes: config
+                .jute_max_buffer
+                .saturating_add(config.jute_max_buffer_extra),
         },
         reaper: ReaperRules {
             check_interval_ms: config.container_check_interval_ms,

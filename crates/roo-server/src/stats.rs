@@ -289,6 +289,8 @@ counters! {
     outstanding_changes_queued,
     /// Transactions that no longer do.
     outstanding_changes_removed,
+    /// Limit `identities`: connections closed.
+    identities,
     /// Limit `four_letter_queue`: words refused.
     four_letter_queue,
     /// Times this server began to look for a leader.

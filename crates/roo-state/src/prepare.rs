@@ -33,6 +33,8 @@ pub struct PrepareRules {
     pub close_session_lists_paths: bool,
     /// A longer list is left out, bytes: the record with it could not be read again.
     pub max_listed_bytes: usize,
+    /// A transaction that may be longer is refused, bytes: its record could not be read again.
+    pub max_txn_bytes: usize,
 }
 
 impl Default for PrepareRules {
@@ -42,6 +44,7 @@ impl Default for PrepareRules {
             reconfig_enabled: false,
             close_session_lists_paths: true,
             max_listed_bytes: 512 * 1024,
+            max_txn_bytes: 2 * 1024 * 1024,
         }
     }
 }
@@ -80,7 +83,7 @@ pub fn prepare(
         ids,
     };
     let checked = check(&mut p, request);
-    finish(state, overlay, header, checked)
+    finish(state, overlay, rules, header, checked)
 }
 
 /// A change of the ensemble whose text is worked out already; whether the client may ask for it
@@ -103,7 +106,7 @@ pub fn prepare_reconfig(
         ids,
     };
     let checked = p.reconfig(text);
-    finish(state, overlay, header, checked)
+    finish(state, overlay, rules, header, checked)
 }
 
 fn check(p: &mut Preparer<'_>, request: &Request<'_>) -> Checked<Txn> {
@@ -148,9 +151,17 @@ fn check(p: &mut Preparer<'_>, request: &Request<'_>) -> Checked<Txn> {
 fn finish(
     state: &State,
     overlay: &mut Overlay,
+    rules: &PrepareRules,
     header: &TxnHeader,
     checked: Checked<Txn>,
 ) -> Prepared {
+    // Compat: C-81 one that is too long is refused before it is anywhere.
+    let checked = checked.and_then(|txn| {
+        if txn.size_bound() > rules.max_txn_bytes {
+            return Err(ErrorCode::BAD_ARGUMENTS);
+        }
+        Ok(txn)
+    });
     match checked {
         Ok(txn) => {
             overlay.commit_stage(state, header.zxid);

@@ -25,6 +25,7 @@ use crate::admin::words::{Word, WordRequest};
 use crate::auth;
 use crate::client::connection::{Connection, Pending, Phase};
 use crate::client::settings::ClientSettings;
+use crate::limits;
 use crate::shared_state::{Input, IoShared, Place, Shared};
 use crate::stats::{Counters, Tally};
 
@@ -396,12 +397,22 @@ impl Round<'_> {
         };
         let address = conn.peer.ip();
         let proved = auth::authenticate(scheme.as_deref(), data, address, &self.settings.auth);
-        let code = match proved {
-            Some(ids) => {
-                let mut all: Vec<Id> = conn.ids.to_vec();
-                for id in ids {
-                    auth::add_id(&mut all, id);
-                }
+        let added = proved.map(|ids| {
+            let mut all: Vec<Id> = conn.ids.to_vec();
+            for id in ids {
+                auth::add_id(&mut all, id);
+            }
+            all
+        });
+        let code = match added {
+            // They go to the leader with each request, and into each list of the scheme `auth`.
+            // Compat: C-80
+            Some(all) if auth::bytes_of(&all) > limits::IDENTITIES_BYTES => {
+                self.count(&self.shared.stats.counters.identities);
+                tracing::warn!(peer = %conn.peer, "a connection with too many identities closed");
+                ErrorCode::AUTH_FAILED
+            }
+            Some(all) => {
                 conn.ids = all.into();
                 if let Some(peer) = self.io.peers.get_mut(slot as usize) {
                     peer.ids = Arc::clone(&conn.ids);

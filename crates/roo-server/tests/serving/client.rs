@@ -110,6 +110,17 @@ impl Client {
     }
 
     /// Asks whether a node exists, with a watch if `watch`.
+    /// Proves to be somebody, by the scheme digest.
+    pub(crate) fn ask_for_auth(&mut self, proof: &[u8]) {
+        let mut packet = Vec::new();
+        jute::put_i32(&mut packet, -4);
+        jute::put_i32(&mut packet, op_code::AUTH);
+        jute::put_i32(&mut packet, 0);
+        jute::put_string(&mut packet, "digest");
+        jute::put_buffer(&mut packet, Some(proof));
+        self.send(&packet);
+    }
+
     pub(crate) fn ask_for_exists(&mut self, xid: i32, path: &str, watch: bool) {
         let mut packet = Vec::new();
         jute::put_i32(&mut packet, xid);

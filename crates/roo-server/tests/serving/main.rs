@@ -231,6 +231,22 @@ fn sessions_that_expire_are_counted() {
 }
 
 #[test]
+fn a_connection_may_not_be_too_many() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = start(dir.path(), |_| {}).unwrap();
+    let mut client = Client::connect(address);
+    client.ask_for_session();
+    client.receive().unwrap();
+    let name = |n: u8| [vec![b'a' + n; 30_000], b":secret".to_vec()].concat();
+    for (n, code) in [(0, 0), (1, 0), (2, -115)] {
+        client.ask_for_auth(&name(n));
+        assert_eq!(client.reply(), (-4, code));
+    }
+    assert_eq!(client.receive(), None);
+    node.stop();
+}
+
+#[test]
 fn percentiles_are_in_order_and_never_above_the_largest() {
     let dir = tempfile::tempdir().unwrap();
     let (node, address) = start(dir.path(), |config| config.group_commit = PAIRS).unwrap();

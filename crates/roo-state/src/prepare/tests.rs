@@ -318,6 +318,24 @@ fn the_end_of_a_session_that_owns_too_much_to_list_deletes_it_all_the_same() {
 }
 
 #[test]
+fn a_transaction_that_no_start_could_read_is_refused_and_leaves_nothing() {
+    let mut scene = Scene::new(Rules::default());
+    let data = [b'x'; 1000];
+    let node = |path| Create {
+        data: Some(&data),
+        ..create_op(op_code::CREATE, path, 0, -1)
+    };
+    scene.rules.max_txn_bytes = 2000;
+    assert_eq!(scene.ask(&Request::Create(node("/a"))), ErrorCode::OK);
+    let both = [MultiOp::Create(node("/b")), MultiOp::Create(node("/c"))];
+    let too_long = Request::Multi(both.into());
+    assert_eq!(scene.ask(&too_long), ErrorCode::BAD_ARGUMENTS);
+    assert_eq!(scene.ask(&Request::Create(node("/b"))), ErrorCode::OK);
+    scene.settle();
+    assert_eq!(scene.state.tree.node_count(), 4 + 2);
+}
+
+#[test]
 fn hard_quotas_refuse_growth_and_even_shrinking_while_above() {
     let mut scene = Scene::new(Rules {
         enforce_quota: true,
