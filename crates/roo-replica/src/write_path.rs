@@ -297,6 +297,12 @@ impl Replica {
                     digest,
                     origin,
                 } if header.zxid <= self.committed => {
+                    // An answer must not overtake that of a read which will not come; the
+                    // connection ends.
+                    let origin = match origin {
+                        Origin::Client(_) => Origin::Elsewhere,
+                        Origin::Handshake { .. } | Origin::Upgrade | Origin::Elsewhere => origin,
+                    };
                     self.apply(state, header, txn, digest, origin, deliveries);
                 }
                 InFlight::Txn { .. }
