@@ -9,7 +9,6 @@ use std::sync::{Arc, atomic::Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use mio::net::TcpListener;
 use mio::{Poll, Waker};
 use parking_lot::{Mutex, RwLock};
 use roo_peer::PeerLinks;
@@ -27,7 +26,7 @@ use roo_store::log::writer::{LogOptions, LogWriter};
 use thiserror::Error;
 
 use crate::admin::words::{TRACE_MASK, WordsThread};
-use crate::client::door::{Door, ListenError, listen};
+use crate::client::door::{Door, ListenError, Port};
 use crate::client::io_thread::{IoThread, WAKE};
 use crate::client::settings::ClientSettings;
 use crate::client::throttle::Throttle;
@@ -119,11 +118,8 @@ impl Node {
     pub fn start(config: ServerConfig) -> Result<Self, StartError> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk);
         // A port that is taken is told before a long load.
-        let listener = config
-            .client_address
-            .map(|address| listen(address, config.client_port_listen_backlog))
-            .transpose()?;
-        let address = listener.as_ref().map(|(_, address)| *address);
+        let port = config.client_address.map(Port::take).transpose()?;
+        let address = port.as_ref().map(|port| port.address);
         let dir = Arc::new(DataDir::open(
             disk.as_ref(),
             &config.data_dir,
@@ -181,13 +177,7 @@ impl Node {
             shared,
             address,
         };
-        starter.start(
-            listener.map(|(l, _)| l),
-            polls,
-            replica,
-            fresh,
-            snapshot_due,
-        )
+        starter.start(port, polls, replica, fresh, snapshot_due)
     }
 
     /// Where clients connect.
@@ -371,7 +361,7 @@ struct Starter {
 impl Starter {
     fn start(
         self,
-        mut listener: Option<TcpListener>,
+        port: Option<Port>,
         polls: Vec<Poll>,
         replica: Replica,
         fresh: bool,
@@ -422,6 +412,8 @@ impl Starter {
         };
         threads.push(spawn("words", move || words_thread.run())?);
         let settings = Arc::new(client_settings(&self.config));
+        let backlog = self.config.client_port_listen_backlog;
+        let mut listener = port.map(|port| port.listen(backlog)).transpose()?;
         for (index, poll) in polls.into_iter().enumerate() {
             let io_thread = IoThread::new(
                 index,

@@ -31,29 +31,52 @@ pub struct ListenError {
     pub advice: &'static str,
 }
 
-/// Listens for clients. `backlog` is `clientPortListenBacklog`.
-///
-/// # Errors
-/// When the port cannot be had.
-pub fn listen(address: SocketAddr, backlog: i32) -> Result<(TcpListener, SocketAddr), ListenError> {
-    let backlog = match backlog {
-        n if n > 0 => n,
-        _ => BACKLOG,
-    };
-    let open = || -> io::Result<(TcpListener, SocketAddr)> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(backlog)?;
-        let listener = TcpListener::from_std(socket.into());
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    open().map_err(|source| ListenError {
+/// A port for clients that is taken and does not listen: the system refuses connections, and
+/// clients try another server instead of waiting for one that loads.
+#[derive(Debug)]
+pub struct Port {
+    socket: Socket,
+    /// Where it will listen.
+    pub address: SocketAddr,
+}
+
+impl Port {
+    /// Takes a port; 0 is any that is free.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub fn take(address: SocketAddr) -> Result<Self, ListenError> {
+        let open = || -> io::Result<Self> {
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.set_reuse_address(true)?;
+            if address.is_ipv6() {
+                socket.set_only_v6(false)?;
+            }
+            socket.set_nonblocking(true)?;
+            socket.bind(&address.into())?;
+            let bound = socket.local_addr()?.as_socket();
+            Ok(Self {
+                socket,
+                address: bound.unwrap_or(address),
+            })
+        };
+        open().map_err(|error| cannot_listen(address, error))
+    }
+
+    /// Begins to listen. `backlog` is `clientPortListenBacklog`.
+    ///
+    /// # Errors
+    /// When another program has begun to since the port was taken.
+    pub fn listen(self, backlog: i32) -> Result<TcpListener, ListenError> {
+        let backlog = if backlog > 0 { backlog } else { BACKLOG };
+        let listening = self.socket.listen(backlog);
+        listening.map_err(|error| cannot_listen(self.address, error))?;
+        Ok(TcpListener::from_std(self.socket.into()))
+    }
+}
+
+fn cannot_listen(address: SocketAddr, source: io::Error) -> ListenError {
+    ListenError {
         address,
         advice: match source.kind() {
             io::ErrorKind::AddrInUse => {
@@ -68,7 +91,7 @@ pub fn listen(address: SocketAddr, backlog: i32) -> Result<(TcpListener, SocketA
             _ => "check clientPort and clientPortAddress",
         },
         source,
-    })
+    }
 }
 
 /// The door of a member of an ensemble.
@@ -94,8 +117,13 @@ impl Door {
         if at.is_some_and(|at| at.port() == wanted.port) {
             return;
         }
+        let open = |address| {
+            let port = Port::take(address)?;
+            let address = port.address;
+            Ok((port.listen(self.backlog)?, address))
+        };
         let opened = resolve(wanted)
-            .and_then(|address| listen(address, self.backlog).map_err(|error| error.to_string()));
+            .and_then(|address| open(address).map_err(|error: ListenError| error.to_string()));
         match opened {
             Ok((listener, address)) => {
                 tracing::info!(%address, "clients connect here");
@@ -125,4 +153,22 @@ fn resolve(wanted: &ClientAddress) -> Result<SocketAddr, String> {
         wildcard if wildcard.is_unspecified() => SocketAddr::new(IpAddr::from([0_u16; 8]), *port),
         _ => first,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_port_that_is_taken_refuses_connections_until_it_listens() {
+        let port = Port::take(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = port.address;
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = port.listen(-1).unwrap();
+        TcpStream::connect(address).unwrap();
+        let taken = Port::take(address).unwrap_err();
+        assert_eq!(taken.source.kind(), io::ErrorKind::AddrInUse);
+    }
 }
