@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
-    abuse, bench, clients, diff, ensemble_errors, exchange, ops, quorums, reads, reconfig, suites,
+    abuse, bench, chaos, clients, diff, ensemble_errors, exchange, ops, quorums, reads, reconfig,
+    suites,
 };
 
 #[derive(Debug, Parser)]
@@ -22,6 +23,8 @@ enum Command {
     Abuse(abuse::AbuseArgs),
     /// RooKeeper beside Apache ZooKeeper and a null server.
     Bench(bench::BenchArgs),
+    /// An ensemble of real processes under load and faults, and what fail-over costs.
+    Chaos(chaos::ChaosArgs),
     /// Real clients from their registries, each with a program of ours.
     Clients(clients::ClientsArgs),
     /// Random operations against both servers, every answer compared.
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         match Arguments::parse().command {
             Command::Abuse(arguments) => abuse::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),
+            Command::Chaos(arguments) => chaos::run(&arguments),
             Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),
             Command::EnsembleErrors(arguments) => ensemble_errors::run(&arguments),

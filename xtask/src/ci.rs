@@ -59,6 +59,7 @@ const STEPS: &[Step] = &[
     ("reads", || peers(&["reads", "--rounds", "50"])),
     ("words", || peers(&["ops"])),
     ("wrong ensembles", || peers(&["ensemble-errors"])),
+    ("chaos", || peers(&["chaos", "--minutes", "2"])),
     ("abuse", || peers(&["abuse"])),
 ];
 

@@ -19,9 +19,11 @@ const HELP: &str = "cargo xtask COMMAND
   tidy                  the rules of the house that are no lints
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
-  interop [ARGUMENTS]   foreign peers: abuse, bench, clients, diff, ensemble-errors, exchange, ops, suites (see `interop --help`)
+  interop [ARGUMENTS]   foreign peers: abuse, bench, chaos, clients, diff, ensemble-errors, exchange, ops, suites (see `interop --help`)
   sim [--seeds N] [--seed S] [--minutes M] [--rebreak] [--exhaustive]
                         ensembles that are simulated under seeds (docs/internals/simulation.md)
+  chaos [--minutes N] [--servers N] [--seed S]
+                        an ensemble of real processes under load and faults (docs/internals/chaos.md)
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
 ";
 
@@ -38,7 +40,8 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(),
         "interop" => interop(rest),
         "fuzz" => fuzz::run(rest),
-        "bench" => bench(rest),
+        "bench" => peers("bench", rest),
+        "chaos" => peers("chaos", rest),
         "sim" => sim(rest),
         _ => {
             print!("{HELP}");
@@ -113,8 +116,9 @@ pub(crate) fn sim(arguments: &[String]) -> Result<()> {
     run("cargo", &call, &[])
 }
 
-fn bench(arguments: &[String]) -> Result<()> {
-    let mut all = vec!["bench".to_owned()];
+/// One kind of peer.
+fn peers(kind: &str, arguments: &[String]) -> Result<()> {
+    let mut all = vec![kind.to_owned()];
     all.extend_from_slice(arguments);
     interop(&all)
 }
