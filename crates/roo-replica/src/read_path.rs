@@ -187,9 +187,12 @@ impl Replica {
                 .is_some_and(|peers| round <= peers.rounds.answered)
     }
 
-    /// Whether the state shows what a read of this round must see.
+    /// Whether the state shows what a read of this round must see. Where writes are decided it
+    /// does when the read's turn comes: what was committed when the question was asked stands
+    /// before the read, and a later round's answer may name writes that stand behind it.
     pub(crate) fn round_is_visible(&self, state: &State, round: u64) -> bool {
         round == 0
+            || self.role.decides()
             || self
                 .peers
                 .as_ref()

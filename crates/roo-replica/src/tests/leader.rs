@@ -144,3 +144,58 @@ fn an_ensemble_whose_quorum_would_have_to_be_of_observers_is_refused() {
     ack(&mut leader, 2);
     assert_eq!(leader.clients.replies, [(1, Zxid::new(1, 2))]);
 }
+
+#[test]
+fn a_leaders_read_does_not_wait_for_a_write_behind_it() {
+    let (mut leader, session) = with_client(Config {
+        read_mode: ReadMode::Quorum,
+        ..config()
+    });
+    let mut exists = Vec::new();
+    jute::put_string(&mut exists, "/");
+    exists.push(0);
+    ask(&mut leader, session, 1, op_code::EXISTS, exists.clone());
+    ask(&mut leader, session, 2, op_code::CREATE, create("/a", 0));
+    ask(&mut leader, session, 3, op_code::EXISTS, exists);
+    ack(&mut leader, 2);
+    assert_eq!(leader.clients.reads, []);
+    // Both rounds of questions are answered before the shell comes to apply anything.
+    let link = leader.link;
+    let mut sent = core::mem::take(&mut leader.sent);
+    for _ in 0..2 {
+        let asked = sent.drain(..).filter_map(|message| match message {
+            PeerMessage::Zab(Message::Ping { round, .. }) => Some(round),
+            PeerMessage::Zab(_)
+            | PeerMessage::Slice { .. }
+            | PeerMessage::SliceEnd { .. }
+            | PeerMessage::Request { .. }
+            | PeerMessage::Sync
+            | PeerMessage::SyncDone
+            | PeerMessage::Revalidate { .. }
+            | PeerMessage::Revalidated { .. }
+            | PeerMessage::Touched { .. }
+            | PeerMessage::ReadIndex { .. }
+            | PeerMessage::ReadIndexed { .. } => None,
+        });
+        let round = asked.last().unwrap();
+        let message = PeerMessage::Zab(Message::Pong { round });
+        let mut effects = Vec::new();
+        let (now, state) = (leader.now, &leader.state);
+        let event = Event::Received { link, message };
+        leader
+            .replica
+            .handle(now, WallTime(1_000), state, event, &mut effects);
+        sent.extend(effects.into_iter().filter_map(|effect| match effect {
+            Effect::Send { message, .. } => Some(message),
+            Effect::Append { .. }
+            | Effect::RollLog
+            | Effect::TakeSnapshot
+            | Effect::Connected { .. }
+            | Effect::Close { .. }
+            | Effect::Zab(_) => None,
+        }));
+    }
+    leader.execute(Vec::new());
+    assert_eq!(leader.clients.reads, [1, 3]);
+    assert_eq!(leader.clients.replies, [(2, Zxid::new(1, 2))]);
+}
