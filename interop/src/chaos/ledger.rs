@@ -347,6 +347,13 @@ mod tests {
         says(book.was_read("/r", "a", 2, 12, 1), "and again as 2");
         says(book.was_read("/r", "c", 2, 12, 1), "never written");
         says(book.was_read("/r", "b", 2, 9, 1), "is between");
+    }
+
+    #[test]
+    fn no_more_versions_are_unseen_than_writes_of_unknown_end() {
+        let book = ledger(&["a", "b"]);
+        book.may_be_set("/r");
+        book.was_read("/r", "a", 1, 10, 0).unwrap();
         says(
             book.judge(&found("b", 4, 14)),
             "2 versions that nobody has seen",
