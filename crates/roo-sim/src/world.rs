@@ -5,7 +5,7 @@ mod disks;
 mod servers;
 mod wires;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -154,8 +154,8 @@ pub struct World {
     pub oracle: Oracle,
     /// Of the next connection.
     pub next_conn: u64,
-    /// The last epoch that a whole server led.
-    led: u32,
+    /// Which whole server has led which epoch.
+    led: BTreeSet<(usize, u32)>,
     /// Whether clients have nothing to ask.
     pub is_quiet: bool,
     /// What was damaged on which disk.
@@ -206,7 +206,7 @@ impl World {
             conns: BTreeMap::new(),
             oracle: Oracle::default(),
             next_conn: 1,
-            led: 0,
+            led: BTreeSet::new(),
             is_quiet: false,
             damages: BTreeMap::new(),
             options,

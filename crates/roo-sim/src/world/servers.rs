@@ -308,10 +308,10 @@ impl World {
         let (Some(Brain::Whole(_)), Some(zab)) = (&process.brain, process.zab()) else {
             return;
         };
+        // A leader that stood still may begin its epoch when a later one has begun already.
         if let Role::Leading { epoch } = zab.role()
-            && epoch > self.led
+            && self.led.insert((server, epoch))
         {
-            self.led = epoch;
             let end = zab.status().delivered;
             let history = process.log.iter().filter(|entry| entry.zxid <= end);
             let history = history.copied().collect();
