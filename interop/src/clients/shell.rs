@@ -105,6 +105,8 @@ fn normalise(part: &str) -> String {
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.contains("WatchedEvent"))
         .filter(|line| !line.contains("WATCHER::") && !line.contains("reconfig enabled"))
+        // /zookeeper/config shows the servers of an ensemble, and nothing on a lone server.
+        .filter(|line| !line.starts_with("server.") && !line.starts_with("version="))
         .map(|line| match line.split_once(" = ") {
             Some((key @ ("ctime" | "mtime"), _)) => format!("{key} = TIME"),
             Some((key, value)) if key.ends_with("Zxid") => {
