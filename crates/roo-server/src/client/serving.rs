@@ -133,7 +133,9 @@ impl Round<'_> {
             argument,
         };
         conn.phase = Phase::AwaitAnswer;
-        self.received(conn);
+        // At once, not when the round ends: the answer may tell of it, or reset it, before that.
+        conn.stats.received.fetch_add(1, Ordering::Relaxed);
+        self.count(&self.shared.stats.counters.packets_received);
         conn.stats.reading.store(false, Ordering::Relaxed);
         // Whoever asks faster than answers are made is not answered.
         if self.words.try_send(request).is_err() {

@@ -159,6 +159,18 @@ fn assert_shown(mntr: &str, lines: &[(&str, u64)]) {
 }
 
 #[test]
+fn a_reset_forgets_the_word_that_asked_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (node, address) = start(dir.path(), |_| {}).unwrap();
+    for _ in 0..50 {
+        assert_eq!(word(address, "srst"), "Server stats reset.\n");
+        let shown = word(address, "srvr");
+        assert!(shown.contains("\nReceived: 1\nSent: 1\n"), "{shown}");
+    }
+    node.stop();
+}
+
+#[test]
 fn mntr_counts_the_way_of_every_request() {
     let dir = tempfile::tempdir().unwrap();
     let (node, address) = start(dir.path(), |_| {}).unwrap();
