@@ -23,7 +23,21 @@ pub fn is_valid(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else {
         return false;
     };
-    rest.split('/').all(|name| !matches!(name, "" | "." | "..")) && !rest.chars().any(is_forbidden)
+    // One pass over the bytes: every write checks a path, and most paths are ASCII.
+    let is_name = |length: usize, dots: usize| length > 2 || length > dots;
+    let (mut length, mut dots, mut is_ascii) = (0, 0, true);
+    for byte in rest.bytes() {
+        match byte {
+            b'/' if is_name(length, dots) => (length, dots) = (0, 0),
+            b'/' | ..=0x1F | 0x7F => return false,
+            _ => {
+                length += 1;
+                dots += usize::from(byte == b'.');
+                is_ascii &= byte.is_ascii();
+            }
+        }
+    }
+    is_name(length, dots) && (is_ascii || !rest.chars().any(is_forbidden))
 }
 
 /// Whether a file may hold a node of this path: older servers were less strict about characters.

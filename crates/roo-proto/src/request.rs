@@ -51,6 +51,16 @@ pub struct RequestAcl<'a> {
     pub id: NullableStr<'a>,
 }
 
+impl RequestAcl<'_> {
+    /// Whether it gives everything to everybody.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.perms == crate::acl::PERM_ALL
+            && self.scheme.as_deref() == Some("world")
+            && self.id.as_deref() == Some("anyone")
+    }
+}
+
 /// create, create2, createContainer and createTTL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Create<'a> {

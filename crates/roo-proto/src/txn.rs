@@ -1,6 +1,7 @@
 //! What the leader decided: idempotent changes, as they stand in logs and travel to followers.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::acl::{self, Acl};
@@ -45,8 +46,8 @@ pub struct CreateTxn {
     pub path: String,
     /// The node's data; null and empty differ.
     pub data: Option<Vec<u8>>,
-    /// The node's ACL, ready to be stored.
-    pub acl: Vec<Acl>,
+    /// The node's ACL, ready to be stored; most nodes share a few.
+    pub acl: Arc<[Acl]>,
     /// The parent's stored cversion afterwards; -1 (only in files of 3.3 and older): one more.
     pub parent_cversion: i32,
 }
@@ -92,7 +93,7 @@ pub enum Txn {
     },
     SetAcl {
         path: String,
-        acl: Vec<Acl>,
+        acl: Arc<[Acl]>,
         version: i32,
     },
     /// Only inside a multi.
@@ -262,7 +263,7 @@ impl Txn {
             },
             op_code::SET_ACL => Self::SetAcl {
                 path: path(r)?,
-                acl: acl::decode_list(r)?,
+                acl: acl::decode_list(r)?.into(),
                 version: r.i32()?,
             },
             op_code::CHECK => Self::Check {
@@ -287,7 +288,7 @@ impl CreateTxn {
         Ok(Self {
             path: path(r)?,
             data: data(r)?,
-            acl: acl::decode_list(r)?,
+            acl: acl::decode_list(r)?.into(),
             parent_cversion: -1,
         })
     }
@@ -414,7 +415,7 @@ mod tests {
         let node = CreateTxn {
             path: "/a".to_string(),
             data: Some(vec![1, 2]),
-            acl: vec![Acl::open(), Acl::new(1, "digest", "u:x")],
+            acl: [Acl::open(), Acl::new(1, "digest", "u:x")].into(),
             parent_cversion: 9,
         };
         let txns = vec![
@@ -456,7 +457,7 @@ mod tests {
             },
             Txn::SetAcl {
                 path: "/a".to_string(),
-                acl: vec![Acl::open()],
+                acl: [Acl::open()].into(),
                 version: 1,
             },
             Txn::Error(ErrorCode::NO_NODE),

@@ -177,6 +177,8 @@ pub struct Replica {
     pub(crate) snapshotting: Snapshotting,
     pub(crate) reaper: Reaper,
     pub(crate) changes: Vec<Change>,
+    /// Where a transaction is written before it is sent to the log.
+    pub(crate) record: Vec<u8>,
     /// The part that a server without an ensemble lacks.
     pub(crate) peers: Option<Box<Peers>>,
 }
@@ -213,6 +215,7 @@ impl Replica {
             snapshotting,
             reaper: Reaper::new(config.reaper, now),
             changes: Vec::new(),
+            record: Vec::new(),
             peers,
             config,
         }

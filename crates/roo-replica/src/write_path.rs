@@ -106,9 +106,10 @@ impl Replica {
     ) {
         let ensemble = ensemble_of(&prepared.txn);
         let Prepared { txn, digest } = prepared;
-        let mut record = Vec::new();
-        txn::encode_record(&mut record, &header, &txn, digest);
-        let record = Bytes::from(record);
+        // Written into a buffer that has its size already: one that grows is copied at each step.
+        self.record.clear();
+        txn::encode_record(&mut self.record, &header, &txn, digest);
+        let record = Bytes::copy_from_slice(&self.record);
         let zxid = header.zxid;
         self.proposed = zxid;
         self.in_flight.push_back(InFlight::Txn {

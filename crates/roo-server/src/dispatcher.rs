@@ -120,12 +120,11 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn count_bytes(&self, state: &State, change: &Change) {
+    fn count_bytes(&self, change: &Change) {
         let (path, bytes) = match change {
             Change::Deleted { path, .. } => (path, 0),
-            Change::Created { path, .. } | Change::DataChanged { path, .. } => {
-                let data = state.tree.find(path).and_then(|id| state.tree.data(id));
-                (path, data.map_or(0, <[u8]>::len))
+            Change::Created { path, bytes, .. } | Change::DataChanged { path, bytes, .. } => {
+                (path, *bytes)
             }
         };
         self.shared.stats.wrote(path, bytes);
@@ -135,7 +134,7 @@ impl<'a> Dispatcher<'a> {
 impl Deliveries for Dispatcher<'_> {
     fn changed(&mut self, state: &State, zxid: Zxid, change: &Change) {
         self.framed = None;
-        self.count_bytes(state, change);
+        self.count_bytes(change);
         let mut fired = [0; 4];
         let mut threads = std::mem::take(&mut self.threads);
         for (_, io, has_mail) in &mut threads {

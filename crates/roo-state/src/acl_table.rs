@@ -36,6 +36,7 @@ pub struct AclTable {
     entries: Vec<Option<Entry>>,
     free: Vec<u32>,
     by_list: HashMap<Arc<[Acl]>, AclId>,
+    open: Arc<[Acl]>,
     /// Without references, but resolvable until [`AclTable::sweep`].
     dead: Vec<AclId>,
     next_key: i64,
@@ -43,9 +44,10 @@ pub struct AclTable {
 
 impl Default for AclTable {
     fn default() -> Self {
-        let open = Entry::new([Acl::open()].into(), OPEN_KEY);
+        let open: Arc<[Acl]> = [Acl::open()].into();
         Self {
-            entries: vec![Some(open)],
+            entries: vec![Some(Entry::new(Arc::clone(&open), OPEN_KEY))],
+            open,
             free: Vec::new(),
             by_list: HashMap::new(),
             dead: Vec::new(),
@@ -77,6 +79,12 @@ impl Entry {
 impl AclTable {
     fn entry(&self, id: AclId) -> Option<&Entry> {
         self.entries.get(id.0 as usize)?.as_ref()
+    }
+
+    /// The list that gives everything to everybody.
+    #[must_use]
+    pub const fn open_list(&self) -> &Arc<[Acl]> {
+        &self.open
     }
 
     /// The list itself.

@@ -182,9 +182,9 @@ impl State {
         let node = self.tree.insert(parent, &new);
         // As the client made it: counts of a quota are written into the node only now.
         let made = self.tree.stat(node);
-        let bytes = i64::try_from(data.as_ref().map_or(0, Vec::len)).unwrap_or(i64::MAX);
+        let bytes = data.as_ref().map_or(0, Vec::len);
         self.on_created_for_quota(&path);
-        self.count_for_quota(&path, 1, bytes);
+        self.count_for_quota(&path, 1, i64::try_from(bytes).unwrap_or(i64::MAX));
         let result = if op == op_code::CREATE {
             WriteResult::Created { path: path.clone() }
         } else {
@@ -196,6 +196,7 @@ impl State {
         let parent_acl = self.tree.acl_id(parent);
         changes.push(Change::Created {
             path,
+            bytes,
             acl,
             parent_acl,
         });
@@ -263,6 +264,7 @@ impl State {
         self.count_for_quota(&path, 0, grown);
         changes.push(Change::DataChanged {
             path,
+            bytes: data.map_or(0, <[u8]>::len),
             acl: self.tree.acl_id(node),
         });
         Ok(WriteResult::Changed {

@@ -19,24 +19,40 @@ pub fn content_crc(path: &str, data: Option<&[u8]>) -> u32 {
 /// The digest of a node.
 #[must_use]
 pub fn node_digest(content_crc: u32, stat: &StatPersisted) -> u64 {
-    let mut bytes = [0u8; 60];
-    let fields: [&[u8]; 9] = [
-        &stat.czxid.to_be_bytes(),
-        &stat.mzxid.to_be_bytes(),
-        &stat.pzxid.to_be_bytes(),
-        &stat.ctime.to_be_bytes(),
-        &stat.mtime.to_be_bytes(),
-        &stat.version.to_be_bytes(),
-        &stat.cversion.to_be_bytes(),
-        &stat.aversion.to_be_bytes(),
-        &stat.ephemeral_owner.to_be_bytes(),
+    let [czxid, mzxid] = [halves(stat.czxid), halves(stat.mzxid)];
+    let [pzxid, ctime] = [halves(stat.pzxid), halves(stat.ctime)];
+    let [mtime, owner] = [halves(stat.mtime), halves(stat.ephemeral_owner)];
+    let words = [
+        czxid[0],
+        czxid[1],
+        mzxid[0],
+        mzxid[1],
+        pzxid[0],
+        pzxid[1],
+        ctime[0],
+        ctime[1],
+        mtime[0],
+        mtime[1],
+        stat.version.to_be_bytes(),
+        stat.cversion.to_be_bytes(),
+        stat.aversion.to_be_bytes(),
+        owner[0],
+        owner[1],
     ];
-    for (slot, byte) in bytes.iter_mut().zip(fields.iter().copied().flatten()) {
-        *slot = *byte;
-    }
     let mut hasher = Hasher::new_with_initial(content_crc);
-    hasher.update(&bytes);
+    hasher.update(words.as_flattened());
     u64::from(hasher.finalize())
+}
+
+/// A number in two words: all words of a stat then lie in one array of a known size, which is
+/// filled without a loop. A digest is made four times for a change, and byte by byte that was a
+/// fifth of all instructions of a setData.
+#[allow(clippy::cast_possible_truncation)] // Both halves are kept.
+const fn halves(number: i64) -> [[u8; 4]; 2] {
+    [
+        ((number >> 32) as u32).to_be_bytes(),
+        (number as u32).to_be_bytes(),
+    ]
 }
 
 /// Whether a node is part of the digest: everything but what lies below `/zookeeper`.

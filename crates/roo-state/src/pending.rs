@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use roo_proto::acl::{Acl, Id};
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::path;
@@ -68,6 +69,54 @@ struct Record {
     zxid: Zxid,
     /// `None`: deleted.
     node: Option<PendingNode>,
+    /// The node's share of the tree's digest.
+    digest: u64,
+}
+
+/// Changes of one request, in the order in which its nodes were first changed.
+#[derive(Debug, Default)]
+struct Stage {
+    changes: Vec<(Arc<str>, Option<PendingNode>)>,
+    /// Where each path stands in `changes`, once there are too many to look through: nearly every
+    /// request changes one node or two, and a map cost a quarter of what preparing it did.
+    index: HashMap<Arc<str>, usize>,
+}
+
+impl Stage {
+    /// Changes that are looked through rather than indexed.
+    const FEW: usize = 8;
+
+    fn position(&self, path: &str) -> Option<usize> {
+        if self.changes.len() > Self::FEW {
+            return self.index.get(path).copied();
+        }
+        self.changes.iter().position(|(at, _)| **at == *path)
+    }
+
+    fn get(&self, path: &str) -> Option<&Option<PendingNode>> {
+        let at = self.position(path)?;
+        self.changes.get(at).map(|(_, node)| node)
+    }
+
+    fn put(&mut self, path: &str, node: Option<PendingNode>) {
+        let place = self.position(path).and_then(|at| self.changes.get_mut(at));
+        if let Some((_, place)) = place {
+            *place = node;
+            return;
+        }
+        self.changes.push((path.into(), node));
+        if self.changes.len() > Self::FEW {
+            let known = self.index.len();
+            for (at, (path, _)) in self.changes.iter().enumerate().skip(known) {
+                self.index.insert(Arc::clone(path), at);
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.changes.clear();
+        self.index.clear();
+    }
 }
 
 /// See the module.
@@ -76,7 +125,7 @@ pub struct Overlay {
     nodes: HashMap<Arc<str>, Record>,
     /// What to forget when a zxid is applied.
     order: VecDeque<(Zxid, Arc<str>)>,
-    staged: HashMap<Arc<str>, Option<PendingNode>>,
+    staged: Stage,
     /// Digest of the tree after everything prepared.
     digest: u64,
 }
@@ -106,12 +155,11 @@ impl Overlay {
             && *at <= zxid
             && let Some((at, path)) = self.order.pop_front()
         {
-            if self
-                .nodes
-                .get(&path)
-                .is_some_and(|record| record.zxid == at)
+            // A later change of the node is still in flight.
+            if let Entry::Occupied(record) = self.nodes.entry(path)
+                && record.get().zxid == at
             {
-                self.nodes.remove(&path);
+                record.remove();
             }
         }
     }
@@ -152,11 +200,7 @@ impl Overlay {
     }
 
     pub(crate) fn stage(&mut self, path: &str, node: Option<PendingNode>) {
-        if let Some(place) = self.staged.get_mut(path) {
-            *place = node;
-        } else {
-            self.staged.insert(path.into(), node);
-        }
+        self.staged.put(path, node);
     }
 
     /// Drops what the request has staged.
@@ -166,17 +210,25 @@ impl Overlay {
 
     /// Makes the staged changes those of the transaction `zxid`.
     pub(crate) fn commit_stage(&mut self, state: &State, zxid: Zxid) {
-        let mut staged = core::mem::take(&mut self.staged);
-        for (path, node) in staged.drain() {
-            if state.rules.digest && digest::counts(&path) {
-                let before = self.node_before(state, &path).map_or(0, |n| n.digest());
-                let after = node.as_ref().map_or(0, PendingNode::digest);
-                self.digest = self.digest.wrapping_sub(before).wrapping_add(after);
-            }
+        for (path, node) in self.staged.changes.drain(..) {
+            let counts = state.rules.digest && digest::counts(&path);
+            let digest = match &node {
+                Some(node) if counts => node.digest(),
+                _ => 0,
+            };
             self.order.push_back((zxid, Arc::clone(&path)));
-            self.nodes.insert(path, Record { zxid, node });
+            let record = Record { zxid, node, digest };
+            let before = match self.nodes.entry(path) {
+                Entry::Occupied(mut known) => known.insert(record).digest,
+                Entry::Vacant(place) => {
+                    let before = state.tree.digest_at(place.key());
+                    place.insert(record);
+                    before
+                }
+            };
+            self.digest = self.digest.wrapping_sub(before).wrapping_add(digest);
         }
-        self.staged = staged;
+        self.staged.clear();
     }
 
     /// The ephemerals that a session will own when everything in flight is applied, in order.

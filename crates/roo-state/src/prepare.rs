@@ -302,7 +302,7 @@ impl Preparer<'_> {
         let node = CreateTxn {
             path: full,
             data: create.data.map(<[u8]>::to_vec),
-            acl: acl.to_vec(),
+            acl,
             parent_cversion,
         };
         Ok(match making {
@@ -321,6 +321,12 @@ impl Preparer<'_> {
     }
 
     fn resolve_acl(&self, asked: Option<&[RequestAcl<'_>]>) -> Checked<Arc<[roo_proto::acl::Acl]>> {
+        if let Some([only]) = asked
+            && only.is_open()
+        {
+            // What nearly every node is created with is not made anew each time.
+            return Ok(Arc::clone(self.state.tree.acls.open_list()));
+        }
         access::resolve(asked, self.ids, self.rules.providers).map(Arc::from)
     }
 
@@ -452,7 +458,7 @@ impl Preparer<'_> {
         self.overlay.stage(path, Some(node));
         Ok(Txn::SetAcl {
             path: path.to_string(),
-            acl: acl.to_vec(),
+            acl,
             version,
         })
     }

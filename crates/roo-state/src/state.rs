@@ -49,6 +49,8 @@ impl Default for Rules {
 pub enum Change {
     Created {
         path: String,
+        /// Length of the data.
+        bytes: usize,
         acl: AclId,
         parent_acl: AclId,
     },
@@ -59,6 +61,8 @@ pub enum Change {
     },
     DataChanged {
         path: String,
+        /// Length of the data.
+        bytes: usize,
         acl: AclId,
     },
 }
@@ -257,6 +261,7 @@ impl State {
         });
         Some(Change::DataChanged {
             path: path::CONFIG.into(),
+            bytes: text.len(),
             acl: self.tree.acl_id(node),
         })
     }

@@ -182,6 +182,11 @@ impl Tree {
         digest::node_digest(node.content_crc, &node.stat(self.more_of(node)))
     }
 
+    /// The share of the node at a path; of none, nothing.
+    pub(crate) fn digest_at(&self, path: &str) -> u64 {
+        self.find(path).map_or(0, |id| self.digest_of(id))
+    }
+
     /// Slots, used or not; ids are below it.
     pub(crate) fn slots(&self) -> u32 {
         self.nodes.slots()

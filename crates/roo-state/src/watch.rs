@@ -324,6 +324,7 @@ impl WatchTable {
                 path,
                 acl,
                 parent_acl,
+                ..
             } => {
                 self.trigger(
                     path,
@@ -343,7 +344,7 @@ impl WatchTable {
                 self.trigger(path, tables, EventType::NodeDeleted, *acl, deliver);
                 self.trigger_parent(path, *parent_acl, deliver);
             }
-            Change::DataChanged { path, acl } => {
+            Change::DataChanged { path, acl, .. } => {
                 self.trigger(
                     path,
                     Modes::NODE_TABLE,

@@ -26,7 +26,7 @@ fn create_txn(path: &str, parent_cversion: i32) -> Txn {
     let node = CreateTxn {
         path: path.to_string(),
         data: Some(b"data".to_vec()),
-        acl: vec![Acl::open()],
+        acl: [Acl::open()].into(),
         parent_cversion,
     };
     Txn::Create {
@@ -228,7 +228,7 @@ fn every_change_marks_the_stat_as_apache_does() {
 
     let set_acl = Txn::SetAcl {
         path: "/a/b".to_string(),
-        acl: vec![Acl::new(1, "world", "anyone")],
+        acl: [Acl::new(1, "world", "anyone")].into(),
         version: 4,
     };
     apply(&mut state, 4, set_acl);
@@ -252,7 +252,7 @@ fn a_creation_applied_again_gives_the_node_its_list_and_raises_only_for_plain_cr
         node: CreateTxn {
             path: "/a".to_string(),
             data: None,
-            acl: vec![Acl::new(perms, "world", "anyone")],
+            acl: [Acl::new(perms, "world", "anyone")].into(),
             parent_cversion: cversion,
         },
         ephemeral: false,

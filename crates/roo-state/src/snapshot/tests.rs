@@ -62,7 +62,7 @@ fn mutate(state: &mut State, zxid: i64, op: u8, a: u8, b: u8) {
             let node = CreateTxn {
                 path,
                 data,
-                acl,
+                acl: acl.into(),
                 parent_cversion: cversion,
             };
             Txn::Create {
@@ -79,7 +79,7 @@ fn mutate(state: &mut State, zxid: i64, op: u8, a: u8, b: u8) {
         },
         4 => Txn::SetAcl {
             path,
-            acl,
+            acl: acl.into(),
             version: 1,
         },
         _ => Txn::CloseSession { paths: None },

@@ -7,6 +7,7 @@ use super::*;
 fn created(path: &str) -> Change {
     Change::Created {
         path: path.to_string(),
+        bytes: 0,
         acl: AclId::OPEN,
         parent_acl: AclId::OPEN,
     }
@@ -23,6 +24,7 @@ fn deleted(path: &str) -> Change {
 fn changed(path: &str) -> Change {
     Change::DataChanged {
         path: path.to_string(),
+        bytes: 0,
         acl: AclId::OPEN,
     }
 }
