@@ -10,6 +10,7 @@ pub mod diff;
 pub mod ensemble;
 pub mod ensemble_errors;
 pub mod exchange;
+pub mod instructions;
 pub mod members;
 pub mod ops;
 pub mod proxy;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
-    abuse, bench, chaos, clients, diff, ensemble_errors, exchange, ops, quorums, reads, reconfig,
-    suites,
+    abuse, bench, chaos, clients, diff, ensemble_errors, exchange, instructions, ops, quorums,
+    reads, reconfig, suites,
 };
 
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ enum Command {
     EnsembleErrors(ensemble_errors::ErrorsArgs),
     /// One data directory, opened by both servers in turn.
     Exchange(exchange::ExchangeArgs),
+    /// Instructions of the server per request, compared with what they were.
+    Instructions(instructions::InstructionsArgs),
     /// Four-letter words of the servers of an ensemble, compared with genuine ones.
     Ops,
     /// Who votes, leads and serves, and how many it takes.
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
             Command::Diff(arguments) => diff::run(&arguments),
             Command::EnsembleErrors(arguments) => ensemble_errors::run(&arguments),
             Command::Exchange(arguments) => exchange::run(&arguments),
+            Command::Instructions(arguments) => instructions::run(&arguments),
             Command::Ops => ops::run(),
             Command::Quorums(arguments) => quorums::run(&arguments),
             Command::Reads(arguments) => reads::run(&arguments),

@@ -1,5 +1,6 @@
 //! Real servers as processes of ours: a genuine one or RooKeeper's, behind one interface.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
@@ -133,6 +134,27 @@ impl Server {
     /// # Errors
     /// When it cannot be started.
     pub fn launch_again(kind: Kind, data_dir: &Path, port: u16) -> Result<Self> {
+        Self::launch_by(&[], kind, data_dir, port)
+    }
+
+    /// Starts a server as an argument of another program, such as a profiler, which it becomes.
+    ///
+    /// # Errors
+    /// As [`Server::launch`].
+    pub fn launch_under(
+        program: &[String],
+        kind: Kind,
+        data_dir: &Path,
+        lines: &[&str],
+    ) -> Result<Self> {
+        let port = free_ports(1)?.into_iter().next().context("a port")?;
+        fs::create_dir_all(data_dir)?;
+        let text = configuration(kind, data_dir, port, lines);
+        fs::write(data_dir.with_extension("cfg"), text)?;
+        Self::launch_by(program, kind, data_dir, port)
+    }
+
+    fn launch_by(program: &[String], kind: Kind, data_dir: &Path, port: u16) -> Result<Self> {
         let base = data_dir.with_extension("cfg");
         let log = data_dir.with_extension("log");
         let output = File::options().create(true).append(true).open(&log)?;
@@ -150,8 +172,12 @@ impl Server {
                 java
             }
             Kind::Roo => {
-                let mut roo = Command::new(roo_binary());
-                roo.arg("server").arg(&base);
+                let mut words = program
+                    .iter()
+                    .map(OsString::from)
+                    .chain([roo_binary().into()]);
+                let mut roo = Command::new(words.next().unwrap_or_default());
+                roo.args(words).arg("server").arg(&base);
                 roo
             }
         };

@@ -61,6 +61,7 @@ const STEPS: &[Step] = &[
     ("wrong ensembles", || peers(&["ensemble-errors"])),
     ("chaos", || peers(&["chaos", "--minutes", "2"])),
     ("abuse", || peers(&["abuse"])),
+    ("instructions", || peers(&["instructions"])),
 ];
 
 fn sim(arguments: &[&str]) -> Result<()> {
