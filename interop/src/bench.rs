@@ -30,6 +30,15 @@ pub struct BenchArgs {
     /// Latency of setData with and without a snapshot of a million znodes under way
     #[arg(long)]
     snapshot: bool,
+    /// This many servers of each kind as an ensemble, the load spread over them
+    #[arg(
+        long,
+        value_name = "SERVERS",
+        default_value_t = 1,
+        conflicts_with = "snapshot"
+    )]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=7))]
+    ensemble: u8,
     /// How many times each server is started and measured [default: 2, 5 with --full]
     #[arg(long)]
     rounds: Option<u32>,
@@ -151,6 +160,15 @@ const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
+/// What an ensemble is measured with.
+const IN_ENSEMBLE: &[&str] = &[
+    "get 50x10",
+    "set 50x10",
+    "set 8x1",
+    "create 100B 50x10",
+    "read90 50x10",
+];
+
 /// Every figure of a scenario on one kind of server, one per round.
 type Results = BTreeMap<(usize, Kind), Vec<Value>>;
 
@@ -163,9 +181,13 @@ pub fn run(args: &BenchArgs) -> Result<ExitCode> {
     if args.snapshot {
         return snapshot::run(args);
     }
+    let is_asked_for = |scenario: &&Scenario| match args.ensemble {
+        1 => args.full || args.only.is_some() || scenario.quick,
+        _ => args.full || IN_ENSEMBLE.contains(&scenario.name),
+    };
     let chosen: Vec<Scenario> = SCENARIOS
         .iter()
-        .filter(|scenario| args.full || args.only.is_some() || scenario.quick)
+        .filter(is_asked_for)
         .filter(|scenario| {
             args.only
                 .as_ref()
@@ -248,14 +270,14 @@ fn generate(args: &BenchArgs, server: &Server, options: &[&str]) -> Result<Value
 /// `roo bench --json` against `server`, the workload still to be named.
 fn generator(args: &BenchArgs, server: &Server) -> Command {
     let mut command = Command::new(args.generator());
-    let pid = server.pid().to_string();
+    let pids = server.pids();
     command.args([
         "bench",
         "--json",
         "-s",
         &server.address(),
         "--server-pid",
-        &pid,
+        &pids,
     ]);
     command
 }

@@ -4,7 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -42,25 +42,91 @@ impl fmt::Display for Kind {
 const START_PATIENCE: Duration = Duration::from_secs(60);
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// A running server.
+/// A running server, or all servers of an ensemble.
 pub(super) struct Server {
+    members: Vec<Member>,
+}
+
+struct Member {
     child: Child,
     port: u16,
     data_dir: PathBuf,
 }
 
 impl Server {
-    /// Starts a server by its defaults but for `settings`, lines of its zoo.cfg, and waits until
-    /// it opens a session.
+    /// Starts as many servers as are asked for, by their defaults but for `settings`, lines of
+    /// their zoo.cfg, and waits until each opens a session.
     pub(super) fn start(args: &BenchArgs, kind: Kind, settings: &[&str]) -> Result<Self> {
         let dir = std::path::absolute(args.out.join(kind.name()))?;
         if dir.exists() {
             std::fs::remove_dir_all(&dir).with_context(|| format!("empty {}", dir.display()))?;
         }
+        let count = usize::from(args.ensemble);
+        let ports = crate::servers::free_ports(3 * count)?;
+        let lines: Vec<String> = (1..)
+            .zip(ports.chunks(3))
+            .filter(|_| count > 1)
+            .map(|(id, ports)| match ports {
+                [peers, election, _] => format!("server.{id}=127.0.0.1:{peers}:{election}"),
+                _ => String::new(),
+            })
+            .collect();
+        let settings: Vec<&str> = settings
+            .iter()
+            .copied()
+            .chain(lines.iter().map(String::as_str))
+            .collect();
+        let mut server = Self {
+            members: Vec::new(),
+        };
+        for (id, port) in (1..).zip(ports.iter().skip(2).step_by(3)) {
+            let dir = dir.join(id.to_string());
+            let member = Member::start(args, kind, &dir, *port, id, &settings)?;
+            server.members.push(member);
+        }
+        for (id, member) in (1..).zip(&mut server.members) {
+            member.wait_until_serving().with_context(|| {
+                let log = dir.join(format!("{id}/log"));
+                format!("{kind} does not start; it says: {}", tail(&log))
+            })?;
+        }
+        Ok(server)
+    }
+
+    /// Where clients connect: every server, as `roo bench` takes them.
+    pub(super) fn address(&self) -> String {
+        let address = |member: &Member| member.address();
+        let addresses: Vec<String> = self.members.iter().map(address).collect();
+        addresses.join(",")
+    }
+
+    /// Every process, likewise.
+    pub(super) fn pids(&self) -> String {
+        let pid = |member: &Member| member.child.id().to_string();
+        let pids: Vec<String> = self.members.iter().map(pid).collect();
+        pids.join(",")
+    }
+
+    /// Where the first one's logs and snapshots are.
+    pub(super) fn files_dir(&self) -> Result<PathBuf> {
+        let first = self.members.first().context("no server runs")?;
+        Ok(first.data_dir.join("version-2"))
+    }
+}
+
+impl Member {
+    fn start(
+        args: &BenchArgs,
+        kind: Kind,
+        dir: &Path,
+        port: u16,
+        id: u32,
+        settings: &[&str],
+    ) -> Result<Self> {
         let data_dir = dir.join("data");
         std::fs::create_dir_all(&data_dir).with_context(|| data_dir.display().to_string())?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let config = write_config(&dir, &data_dir, port, settings)?;
+        std::fs::write(data_dir.join("myid"), format!("{id}\n"))?;
+        let config = write_config(dir, &data_dir, port, settings)?;
         let mut command = match kind {
             Kind::Apache => apache_command(&config)?,
             Kind::Roo => {
@@ -76,34 +142,21 @@ impl Server {
         };
         let log = File::create(dir.join("log"))?;
         let child = command
-            .current_dir(&dir)
+            .current_dir(dir)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
             .with_context(|| format!("start {kind}"))?;
-        let mut server = Self {
+        Ok(Self {
             child,
             port,
             data_dir,
-        };
-        server.wait_until_serving().with_context(|| {
-            format!("{kind} does not start; it says: {}", tail(&dir.join("log")))
-        })?;
-        Ok(server)
+        })
     }
 
-    pub(super) fn address(&self) -> String {
+    fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
-    }
-
-    pub(super) fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Where its logs and snapshots are.
-    pub(super) fn files_dir(&self) -> PathBuf {
-        self.data_dir.join("version-2")
     }
 
     fn wait_until_serving(&mut self) -> Result<()> {
@@ -121,7 +174,7 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Drop for Member {
     fn drop(&mut self) {
         // It may have ended by itself; nothing of it is needed any more.
         let _ = self.child.kill();
@@ -131,8 +184,8 @@ impl Drop for Server {
 
 fn write_config(dir: &Path, data_dir: &Path, port: u16, settings: &[&str]) -> Result<PathBuf> {
     let mut text = format!(
-        "tickTime=2000\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
-         maxClientCnxns=0\nadmin.enableServer=false\n",
+        "tickTime=2000\ninitLimit=10\nsyncLimit=5\ndataDir={}\nclientPort={port}\n\
+         clientPortAddress=127.0.0.1\nmaxClientCnxns=0\nadmin.enableServer=false\n",
         data_dir.display()
     );
     for setting in settings {
@@ -149,7 +202,7 @@ fn apache_command(config: &Path) -> Result<Command> {
     command
         .args(["-XX:+UseG1GC", "-cp"])
         .arg(crate::apache::class_path()?)
-        .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
+        .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
         .arg(config);
     Ok(command)
 }

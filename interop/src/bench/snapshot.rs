@@ -107,14 +107,14 @@ fn load_and_look(args: &BenchArgs, server: &Server, samples: &Path) -> Result<Ve
         .spawn()
         .context("start the load")?;
     let mut windows: Vec<Window> = Vec::new();
-    let mut seen = sizes(&server.files_dir())?;
+    let mut seen = sizes(&server.files_dir()?)?;
     let mut looked_ns = now_ns();
     let status = loop {
         if let Some(status) = load.try_wait()? {
             break status;
         }
         std::thread::park_timeout(LOOK_INTERVAL);
-        let now = sizes(&server.files_dir())?;
+        let now = sizes(&server.files_dir()?)?;
         let moment_ns = now_ns();
         if grown(&seen, &now) {
             match windows
