@@ -165,7 +165,6 @@ impl Campaign {
         healed?;
         whole?;
         let nodes = verdict::judge(&self.ensemble, &self.scene, &mut self.dice)?;
-        self.examine_logs()?;
         let figures = self.scene.ledger.figures();
         println!(
             "{} faults; {} writes acknowledged, {} of unknown end, {} locks; {nodes} nodes, equal \
@@ -176,7 +175,7 @@ impl Campaign {
             figures.grants,
             tally.slowest_return.as_millis()
         );
-        Ok(())
+        self.examine_logs()
     }
 
     fn trouble(&mut self, args: &ChaosArgs) -> Result<Tally> {

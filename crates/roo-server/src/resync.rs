@@ -263,6 +263,10 @@ impl HistoryThread {
         match self.try_read(job) {
             Ok(true) => return,
             Ok(false) => {}
+            // The purge goes on while logs are read; what it took is in a snapshot.
+            Err(error) if error.is_missing() => {
+                tracing::info!(%error, "a log went while it was read; the learner gets a snapshot");
+            }
             Err(error) => {
                 tracing::error!(%error, "cannot read the log for a learner; it gets a snapshot");
             }

@@ -65,6 +65,12 @@ impl StoreError {
     pub const fn is_corrupt(&self) -> bool {
         matches!(self, Self::Corrupt { .. })
     }
+
+    /// Whether a file was not there (any more).
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
 }
 
 /// Turns an `io::Error` into a [`StoreError::Io`] that says where and at what.

@@ -242,6 +242,22 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_is_purged_meanwhile_is_missing_and_not_damaged() {
+        let (disk, dir) = log();
+        let zxid = Zxid::new;
+        let mut reader = HistoryReader::open(&disk, &dir, zxid(1, 2), zxid(2, 3), 1024)
+            .unwrap()
+            .unwrap();
+        for file in list_logs(disk.as_ref(), &dir).unwrap() {
+            if file.zxid == zxid(2, 1) {
+                disk.remove(&file.path).unwrap();
+            }
+        }
+        let error = reader.next_records(1 << 20).unwrap_err();
+        assert!(error.is_missing() && !error.is_corrupt(), "{error}");
+    }
+
+    #[test]
     fn a_log_that_begins_later_is_no_help() {
         assert_eq!(read(Zxid::ZERO, Zxid::new(1, 3)), None);
         assert_eq!(read(Zxid::new(1, 0), Zxid::new(1, 3)), None);
