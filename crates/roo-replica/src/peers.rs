@@ -383,11 +383,12 @@ impl Replica {
         session: SessionId,
         timeout_ms: i32,
     ) -> bool {
+        // A session that only this server knows is no session elsewhere.
         let lives = matches!(self.role, Role::Leading { .. })
             && self
                 .sessions
                 .find(session)
-                .is_some_and(|tracked| !tracked.closing);
+                .is_some_and(|tracked| !tracked.closing && !tracked.local);
         if lives {
             self.sessions
                 .attach(now, session, timeout_ms, Owner::Link(link));

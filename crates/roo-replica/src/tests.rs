@@ -2,6 +2,7 @@
 
 mod leader;
 mod learner;
+mod local_sessions;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
