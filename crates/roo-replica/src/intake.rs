@@ -8,7 +8,6 @@ use roo_proto::connect::{ConnectResponse, session_password};
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
 use roo_proto::op_code;
-use roo_proto::reply;
 use roo_proto::request::{self, BadRequest};
 use roo_state::prepare;
 use roo_state::state::State;
@@ -190,23 +189,23 @@ impl Replica {
         }
         let (closing, local) = (tracked.closing, tracked.local);
         if self.waited_too_long(now, &ordered) {
-            self.refuse_in_turn(state, &ordered, ErrorCode::THROTTLED_OP);
+            self.refuse_in_turn(&ordered, ErrorCode::THROTTLED_OP);
             return;
         }
         let needs_leader = op_code::is_write(ordered.op) || ordered.op == op_code::SYNC;
         if local && ordered.op == op_code::CLOSE_SESSION {
-            self.close_local_session(state, &ordered);
+            self.close_local_session(&ordered);
             return;
         }
         if self.role == Role::ReadOnly && needs_leader {
-            self.refuse_in_turn(state, &ordered, ErrorCode::NOT_READ_ONLY);
+            self.refuse_in_turn(&ordered, ErrorCode::NOT_READ_ONLY);
             return;
         }
         if local
             && makes_ephemeral(ordered.op, &ordered.body, self.config.max_field_bytes)
             && !self.upgrade(now, wall, state, session, effects)
         {
-            self.refuse_in_turn(state, &ordered, ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
+            self.refuse_in_turn(&ordered, ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
             return;
         }
         if ordered.op == op_code::SYNC && !self.reads_in_rounds() && self.sync(&ordered, effects) {
@@ -233,12 +232,11 @@ impl Replica {
             && now.millis_since(ordered.arrived) > limit
     }
 
-    fn refuse_in_turn(&mut self, state: &State, ordered: &Ordered, code: ErrorCode) {
-        let mut frames = Vec::new();
-        reply::header_only(&mut frames, ordered.xid, state.last_zxid(), code);
-        self.in_flight.push_back(InFlight::Answer {
+    fn refuse_in_turn(&mut self, ordered: &Ordered, code: ErrorCode) {
+        self.in_flight.push_back(InFlight::Refused {
             conn: ordered.conn,
-            frames,
+            xid: ordered.xid,
+            code,
             close: false,
         });
     }

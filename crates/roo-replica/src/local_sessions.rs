@@ -8,7 +8,6 @@ use roo_proto::connect::ConnectResponse;
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, WallTime};
 use roo_proto::op_code;
-use roo_proto::reply;
 use roo_proto::request::{self, Create, MultiOp, Request};
 use roo_state::prepare;
 use roo_state::state::State;
@@ -51,13 +50,12 @@ impl Replica {
     }
 
     /// The client ends its session; the answer keeps its place.
-    pub(crate) fn close_local_session(&mut self, state: &State, ordered: &Ordered) {
+    pub(crate) fn close_local_session(&mut self, ordered: &Ordered) {
         self.sessions.remove(ordered.session);
-        let mut frames = Vec::new();
-        reply::header_only(&mut frames, ordered.xid, state.last_zxid(), ErrorCode::OK);
-        self.in_flight.push_back(InFlight::Answer {
+        self.in_flight.push_back(InFlight::Refused {
             conn: ordered.conn,
-            frames,
+            xid: ordered.xid,
+            code: ErrorCode::OK,
             close: true,
         });
     }

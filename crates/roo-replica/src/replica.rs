@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{ServerId, SessionId, Time, WallTime, Zxid};
 use roo_proto::txn::{Txn, TxnDigest, TxnHeader};
 use roo_state::pending::Overlay;
@@ -152,6 +153,13 @@ pub(crate) enum InFlight {
     Sync(Ordered),
     /// A learner's `sync`, answered when everything before it is committed.
     SyncOf(LinkId),
+    /// An answer without a transaction, as of the state at its turn.
+    Refused {
+        conn: ConnId,
+        xid: i32,
+        code: ErrorCode,
+        close: bool,
+    },
     /// An answer that only keeps its place.
     Answer {
         conn: ConnId,
@@ -266,6 +274,7 @@ impl Replica {
             InFlight::Txn { .. }
             | InFlight::Forwarded { .. }
             | InFlight::Read { .. }
+            | InFlight::Refused { .. }
             | InFlight::Answer { .. } => false,
         };
         self.in_flight.iter().filter(is_sync).count()

@@ -195,7 +195,7 @@ impl Replica {
             Some(InFlight::Txn { header, .. }) => header.zxid <= self.committed,
             Some(InFlight::Read { round, .. }) => self.round_is_answered(*round),
             Some(InFlight::Sync(_)) => self.peers.as_ref().is_some_and(|p| p.syncs_done > 0),
-            Some(InFlight::SyncOf(_) | InFlight::Answer { .. }) => true,
+            Some(InFlight::SyncOf(_) | InFlight::Refused { .. } | InFlight::Answer { .. }) => true,
         }
     }
 
@@ -268,6 +268,19 @@ impl Replica {
                 link,
                 message: PeerMessage::SyncDone,
             }),
+            Some(InFlight::Refused {
+                conn,
+                xid,
+                code,
+                close,
+            }) => {
+                // A session's answers never go back in time: those before it are as late.
+                let zxid = state.last_zxid();
+                deliveries.reply(conn, &mut |out| reply::header_only(out, xid, zxid, code));
+                if close {
+                    deliveries.close(conn, CloseReason::SessionClosed);
+                }
+            }
             Some(InFlight::Answer {
                 conn,
                 frames,
@@ -311,6 +324,7 @@ impl Replica {
                 | InFlight::Read { .. }
                 | InFlight::Sync(_)
                 | InFlight::SyncOf(_)
+                | InFlight::Refused { .. }
                 | InFlight::Answer { .. } => self.in_flight.push_back(waiting),
             }
         }

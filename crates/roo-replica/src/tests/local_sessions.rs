@@ -64,3 +64,15 @@ fn a_local_session_of_the_leader_is_none_elsewhere() {
     ask(&mut leader, session, 1, op_code::DELETE, delete());
     assert_eq!(leader.clients.closed, []);
 }
+
+#[test]
+fn a_refusal_behind_a_write_is_answered_no_earlier_than_it() {
+    let (mut leader, session) = with_client(Server::leading(locally()));
+    ask(&mut leader, session, 1, op_code::DELETE, delete());
+    ask(&mut leader, session, 2, op_code::CLOSE_SESSION, Vec::new());
+    assert_eq!(leader.clients.replies, []);
+    let zxid = Zxid::new(1, 1);
+    leader.receive(PeerMessage::Zab(Message::Ack { zxid }));
+    assert_eq!(leader.clients.replies, [(1, zxid), (2, zxid)]);
+    assert_eq!(leader.clients.closed, [(CONN, CloseReason::SessionClosed)]);
+}
