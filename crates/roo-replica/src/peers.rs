@@ -463,8 +463,10 @@ impl Replica {
             return None;
         }
         match self.sessions.find(session) {
-            // It may be a local session of the learner's; one that owns nodes is known here.
+            // It may be a local session of the learner's; one that owns nodes is known here, and
+            // one that has just ended was: the learner had not heard of that.
             None if self.config.local_sessions != LocalSessions::Off
+                && !self.sessions.has_ended(session)
                 && !makes_ephemeral(op, body, self.config.max_field_bytes) =>
             {
                 None

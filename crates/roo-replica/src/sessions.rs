@@ -5,10 +5,10 @@
 //! timeout, never shorter. A touch only moves the session's own time; it changes buckets when
 //! its bucket comes up.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use roo_proto::ids::{SessionId, Time, Zxid};
 
 use roo_zab::message::LinkId;
@@ -43,11 +43,18 @@ pub struct Tracked {
     pub local: bool,
 }
 
+/// How many sessions that have ended are remembered: more than can end while a learner's request
+/// is on its way.
+const ENDED_REMEMBERED: usize = 10_000;
+
 /// See the module.
 #[derive(Debug)]
 pub struct Sessions {
     tick_ms: u64,
     live: HashMap<SessionId, Tracked>,
+    /// The last sessions that ended though others knew them, and their order.
+    ended: HashSet<SessionId>,
+    ended_in_order: VecDeque<SessionId>,
     buckets: BTreeMap<Time, Vec<SessionId>>,
     next_id: SessionId,
 }
@@ -59,6 +66,8 @@ impl Sessions {
         Self {
             tick_ms: tick_ms.max(1),
             live: HashMap::new(),
+            ended: HashSet::new(),
+            ended_in_order: VecDeque::new(),
             buckets: BTreeMap::new(),
             next_id: first_id,
         }
@@ -145,6 +154,8 @@ impl Sessions {
     /// Forgets every session; ids go on where they were.
     pub fn clear(&mut self) {
         self.live.clear();
+        self.ended.clear();
+        self.ended_in_order.clear();
         self.buckets.clear();
     }
 
@@ -204,7 +215,22 @@ impl Sessions {
 
     /// It has ended.
     pub fn remove(&mut self, session: SessionId) -> Option<Tracked> {
-        self.live.remove(&session)
+        let tracked = self.live.remove(&session)?;
+        if !tracked.local && self.ended.insert(session) {
+            self.ended_in_order.push_back(session);
+            if self.ended_in_order.len() > ENDED_REMEMBERED
+                && let Some(oldest) = self.ended_in_order.pop_front()
+            {
+                self.ended.remove(&oldest);
+            }
+        }
+        Some(tracked)
+    }
+
+    /// Whether a session that others knew has ended here lately.
+    #[must_use]
+    pub fn has_ended(&self, session: SessionId) -> bool {
+        self.ended.contains(&session)
     }
 
     /// When the next bucket comes up.
@@ -319,6 +345,25 @@ mod tests {
         }
         assert!(most <= 12, "{most}");
         assert_eq!(sessions.expire(Time(1_002_000)), [S]);
+    }
+
+    #[test]
+    fn the_end_of_a_session_that_others_knew_is_remembered_for_a_while() {
+        let mut sessions = sessions();
+        sessions.track_local(Time(0), SessionId(2), 4_000, OWNER);
+        sessions.remove(S);
+        sessions.remove(SessionId(2));
+        assert!(sessions.has_ended(S) && !sessions.has_ended(SessionId(2)));
+        for id in 3.. {
+            if !sessions.has_ended(S) {
+                break;
+            }
+            let id = SessionId(id);
+            sessions.track(Time(0), id, 4_000, None);
+            sessions.remove(id);
+            assert!(sessions.has_ended(id));
+        }
+        assert_eq!(sessions.ended.len(), ENDED_REMEMBERED);
     }
 
     #[test]

@@ -76,3 +76,36 @@ fn a_refusal_behind_a_write_is_answered_no_earlier_than_it() {
     assert_eq!(leader.clients.replies, [(1, zxid), (2, zxid)]);
     assert_eq!(leader.clients.closed, [(CONN, CloseReason::SessionClosed)]);
 }
+
+#[test]
+fn a_session_that_has_ended_is_not_taken_for_a_learners_own() {
+    let mut leader = Server::leading(locally());
+    let mut asks = |cxid: i32, op: i32, body: Vec<u8>| {
+        let message = PeerMessage::Request {
+            session: SESSION,
+            cxid,
+            op,
+            body: body.into(),
+            ids: [].into(),
+        };
+        leader.receive(message);
+        let zxid = leader.replica.zab().unwrap().status().last_proposed;
+        leader.receive(PeerMessage::Zab(Message::Ack { zxid }));
+        zxid
+    };
+    let timeout = 8000_i32.to_be_bytes().to_vec();
+    asks(0, op_code::CREATE_SESSION, timeout);
+    asks(0, op_code::CLOSE_SESSION, Vec::new());
+    // It was on its way.
+    let late = asks(3, op_code::DELETE, delete());
+    let mut records = leader.sent.iter().filter_map(|message| {
+        if let PeerMessage::Zab(Message::Proposal(proposal)) = message {
+            Some(proposal)
+        } else {
+            None
+        }
+    });
+    let record = records.find(|proposal| proposal.zxid == late).unwrap();
+    let (_, txn, _) = txn::decode_record(&record.txn).unwrap();
+    assert_eq!(txn, Txn::Error(ErrorCode::SESSION_EXPIRED));
+}
