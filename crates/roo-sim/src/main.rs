@@ -13,7 +13,7 @@ use roo_sim::world::Counts;
 
 const HELP: &str = "roo-sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose]
 roo-sim --rebreak [--seeds N]
-roo-sim --exhaustive [--disruptions D] [--minutes M]
+roo-sim --exhaustive [--disruptions D] [--crashes C] [--partitions P] [--delays L] [--minutes M]
 
   --seeds N     so many seeds (default 100)
   --seed S      begin with this one (default: drawn from the time, and printed); alone: only it
@@ -21,7 +21,8 @@ roo-sim --exhaustive [--disruptions D] [--minutes M]
   --jobs J      so many threads, each of which runs whole seeds (default: cores)
   --verbose     print what happens
   --rebreak     put each known bug back and tell which seed sees it, of at most N
-  --exhaustive  try every run with at most D things going wrong, for each D up to the one given
+  --exhaustive  try every run with at most D things going wrong, for each D up to the one given:
+                at most C crashes, P partitions (default: 3 of each) and L delays (default: 0)
 ";
 
 struct Arguments {
@@ -33,6 +34,9 @@ struct Arguments {
     is_rebreak: bool,
     is_exhaustive: bool,
     disruptions: u32,
+    crashes: u32,
+    partitions: u32,
+    delays: u32,
 }
 
 fn arguments() -> Result<Arguments, String> {
@@ -45,6 +49,9 @@ fn arguments() -> Result<Arguments, String> {
         is_rebreak: false,
         is_exhaustive: false,
         disruptions: 2,
+        crashes: 3,
+        partitions: 3,
+        delays: 0,
     };
     let mut first = None;
     let mut given = std::env::args().skip(1);
@@ -71,6 +78,9 @@ fn arguments() -> Result<Arguments, String> {
             "--seeds" => parsed.seeds = number,
             "--seed" => first = Some(number),
             "--disruptions" => parsed.disruptions = u32::try_from(number).unwrap_or(1),
+            "--crashes" => parsed.crashes = u32::try_from(number).unwrap_or(1),
+            "--partitions" => parsed.partitions = u32::try_from(number).unwrap_or(1),
+            "--delays" => parsed.delays = u32::try_from(number).unwrap_or(1),
             "--minutes" => parsed.minutes = number,
             "--jobs" => parsed.jobs = usize::try_from(number).unwrap_or(1).max(1),
             _ => return Err(format!("{name} is not known\n\n{HELP}")),
@@ -150,17 +160,19 @@ fn exhaustive(arguments: &Arguments) -> ExitCode {
     };
     for disruptions in 1..=arguments.disruptions {
         let budget = Budget {
-            crashes: 3,
-            partitions: 3,
-            delays: disruptions,
+            crashes: arguments.crashes,
+            partitions: arguments.partitions,
+            delays: arguments.delays,
             disruptions,
         };
         let outcome = search(&options(), budget, end);
         println!(
-            "at most {disruptions} disruptions: {} runs, {} steps, {} seen before, {}, {:.0} s",
+            "at most {disruptions} disruptions: {} states, {} runs to the end, {} to a state seen \
+             before, {} steps, {}, {:.0} s",
+            outcome.states,
             outcome.runs,
-            outcome.steps,
             outcome.seen_before,
+            outcome.steps,
             if outcome.is_complete {
                 "complete"
             } else {

@@ -1,10 +1,11 @@
 //! Three servers without bytes: disks are lists, links are queues, time passes when nothing else
 //! happens. Cheap to copy, so that a search can go both ways from any step.
 
+mod fingerprint;
 mod links;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -22,6 +23,8 @@ use crate::invariants::{Invariants, Violation, conduct};
 use crate::options::Options;
 use crate::process::config;
 use crate::storage::{entry_of, record};
+use fingerprint::NodePrint;
+use turns::{Channel, Turns};
 
 /// Steps that a run may take at most.
 const MAX_STEPS: u64 = 900;
@@ -51,22 +54,14 @@ enum Packet {
     Closed,
 }
 
+/// Who dialled, and what it calls the link.
+type LinkKey = (usize, LinkId);
+
 #[derive(Clone, Debug)]
 struct Link {
-    ends: [Option<(usize, u64, LinkId)>; 2],
+    ends: [Option<(usize, LinkId)>; 2],
     target: usize,
     queues: [VecDeque<Packet>; 2],
-}
-
-/// What is to happen, in order.
-#[derive(Clone, Debug)]
-enum Turn {
-    Packet(usize, usize),
-    Dial(usize),
-    Election(usize, usize),
-    Disk(usize, u64),
-    Own(usize, u64, Event),
-    Propose(usize, u64),
 }
 
 #[derive(Clone, Debug)]
@@ -90,10 +85,11 @@ struct Disk {
 #[derive(Clone, Debug)]
 struct Node {
     zab: Option<Zab>,
-    life: u64,
     role: Role,
     disk: Disk,
     jobs: VecDeque<Job>,
+    /// What it tells itself.
+    own: VecDeque<Event>,
     applied: Vec<Entry>,
     state_zxid: Zxid,
     contents: BTreeMap<LinkId, Option<Vec<Entry>>>,
@@ -107,10 +103,11 @@ pub(super) struct Model {
     options: Arc<Options>,
     ensemble: Arc<Ensemble>,
     nodes: Vec<Node>,
-    links: BTreeMap<usize, Link>,
-    next_link: usize,
+    /// Of each node as it is now, once it was asked for.
+    prints: Vec<Option<NodePrint>>,
+    links: BTreeMap<LinkKey, Link>,
     elections: BTreeMap<(usize, usize), Notification>,
-    turns: VecDeque<Turn>,
+    turns: Turns,
     now: u64,
     cut_off: BTreeMap<usize, u64>,
     /// The bytes of each transaction, by its entry's id.
@@ -126,10 +123,10 @@ impl Model {
     pub(super) fn new(options: &Options) -> Self {
         let node = Node {
             zab: None,
-            life: 0,
             role: Role::Looking,
             disk: Disk::default(),
             jobs: VecDeque::new(),
+            own: VecDeque::new(),
             applied: Vec::new(),
             state_zxid: Zxid::ZERO,
             contents: BTreeMap::new(),
@@ -142,18 +139,19 @@ impl Model {
             client: None,
         };
         let members = (1..=3).map(|id| (ServerId(id), member.clone())).collect();
+        let ensemble = Arc::new(Ensemble {
+            version: 0,
+            members,
+            voting: Voting::Majority,
+        });
         let mut model = Self {
             options: Arc::new(options.clone()),
-            ensemble: Arc::new(Ensemble {
-                version: 0,
-                members,
-                voting: Voting::Majority,
-            }),
+            ensemble: Arc::clone(&ensemble),
             nodes: vec![node; 3],
+            prints: vec![None; 3],
             links: BTreeMap::new(),
-            next_link: 0,
             elections: BTreeMap::new(),
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             now: 1000,
             cut_off: BTreeMap::new(),
             contents: BTreeMap::new(),
@@ -169,30 +167,59 @@ impl Model {
         model
     }
 
-    /// What may go wrong now.
+    /// What may go wrong now and not as well later: what touches a server that the next step does
+    /// not touch leads to the same state behind that step.
     pub(super) fn disruptions(&self, budget: Budget) -> Vec<Disruption> {
         let mut found = Vec::new();
         if budget.delays > 0 && self.turns.len() > 1 {
             found.push(Disruption::Delay);
         }
+        let touched = self.next_touches();
         for (server, node) in self.nodes.iter().enumerate() {
-            if budget.crashes > 0 && node.zab.is_some() {
+            if node.zab.is_none() || !touched[server] {
+                continue;
+            }
+            if budget.crashes > 0 {
                 found.push(Disruption::Crash {
                     server,
                     is_kept: false,
                 });
-                if !node.jobs.is_empty() {
+                let writes = |job: &Job| !matches!(job, Job::History(..));
+                if node.jobs.iter().any(writes) {
                     found.push(Disruption::Crash {
                         server,
                         is_kept: true,
                     });
                 }
             }
-            if budget.partitions > 0 && node.zab.is_some() && self.cut_off.is_empty() {
+            if budget.partitions > 0 && self.cut_off.is_empty() {
                 found.push(Disruption::Partition { server });
             }
         }
         found
+    }
+
+    /// Which servers the next step reads or changes.
+    fn next_touches(&self) -> [bool; 3] {
+        let mut touched = [false; 3];
+        match self.turns.first() {
+            // When time passes everybody may notice.
+            None => touched = [true; 3],
+            Some(Channel::Own(server) | Channel::Disk(server) | Channel::Propose(server)) => {
+                touched[server] = true;
+            }
+            Some(Channel::Election(from, to)) => {
+                touched[from] = true;
+                touched[to] = true;
+            }
+            Some(Channel::Dial(key) | Channel::Packet(key, _)) => {
+                touched[key.0] = true;
+                if let Some(link) = self.links.get(&key) {
+                    touched[link.target] = true;
+                }
+            }
+        }
+        touched
     }
 
     /// It goes wrong; what may still go wrong afterwards.
@@ -203,9 +230,7 @@ impl Model {
         match disruption {
             Disruption::Delay => {
                 left.delays -= 1;
-                if let Some(turn) = self.turns.pop_front() {
-                    self.turns.push_back(turn);
-                }
+                self.turns.delay();
             }
             Disruption::Crash { server, is_kept } => {
                 left.crashes -= 1;
@@ -215,35 +240,29 @@ impl Model {
                 left.partitions -= 1;
                 self.cut_off.insert(server, self.now + 500);
                 self.lose_links(server);
-                self.elections
-                    .retain(|(from, to), _| *from != server && *to != server);
+                self.lose_elections(server);
             }
         }
         left
     }
 
-    /// Equal for equal states, as far as anything that happens later can tell.
-    pub(super) fn fingerprint(&self, left: Budget) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        let text = format!(
-            "{:?}{:?}{:?}{:?}{:?}{:?}{:?}",
-            self.nodes,
-            self.links,
-            self.elections,
-            self.turns,
-            self.cut_off,
-            left,
-            self.invariants.commit_consistency.committed(),
+    fn lose_elections(&mut self, server: usize) {
+        let concerns = |from: usize, to: usize| from == server || to == server;
+        self.elections.retain(|(from, to), _| !concerns(*from, *to));
+        self.turns.forget(
+            |channel| matches!(channel, Channel::Election(from, to) if concerns(*from, *to)),
         );
-        text.hash(&mut hasher);
-        (self.now, self.proposed).hash(&mut hasher);
-        hasher.finish()
+    }
+
+    /// Whether only time can make anything happen.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.turns.is_empty()
     }
 
     /// One step; false at the end of the run.
     pub(super) fn step(&mut self) -> bool {
         self.steps += 1;
-        match self.turns.pop_front() {
+        match self.turns.pop() {
             Some(turn) => self.take(turn),
             None => self.pass_time(),
         }
@@ -302,6 +321,7 @@ impl Model {
             }
         }
         self.patience -= 1;
+        self.prints = vec![None; 3];
         let deadlines = self.nodes.iter().filter_map(|node| {
             let zab = node.zab.as_ref()?;
             zab.next_deadline().map(|at| at.0)
@@ -329,8 +349,7 @@ impl Model {
         if let Some(leader) = leader
             && self.proposed < TRANSACTIONS
         {
-            let life = self.nodes[leader].life;
-            self.turns.push_back(Turn::Propose(leader, life));
+            self.turns.push(Channel::Propose(leader));
         }
     }
 
@@ -345,11 +364,18 @@ impl Model {
     }
 
     fn own(&mut self, server: usize, event: Event) {
-        let life = self.nodes[server].life;
-        self.turns.push_back(Turn::Own(server, life, event));
+        self.node(server).own.push_back(event);
+        self.turns.push(Channel::Own(server));
+    }
+
+    /// A node that changes.
+    fn node(&mut self, server: usize) -> &mut Node {
+        self.prints[server] = None;
+        &mut self.nodes[server]
     }
 
     fn start(&mut self, server: usize) {
+        self.prints[server] = None;
         let node = &mut self.nodes[server];
         node.applied.clone_from(&node.disk.log);
         let last = node.disk.log.last().map_or(Zxid::ZERO, |entry| entry.zxid);
@@ -384,7 +410,7 @@ impl Model {
     }
 
     fn crash(&mut self, server: usize, is_kept: bool) {
-        let jobs = std::mem::take(&mut self.nodes[server].jobs);
+        let jobs = std::mem::take(&mut self.node(server).jobs);
         if is_kept {
             for job in jobs {
                 self.write(server, &job);
@@ -392,14 +418,25 @@ impl Model {
         }
         let node = &mut self.nodes[server];
         node.zab = None;
-        node.life += 1;
         node.role = Role::Looking;
+        node.own.clear();
         node.contents.clear();
         node.wanted.clear();
+        node.next_accepted = 1;
+        // What it had applied is nothing to anybody: it starts with what its disk holds.
+        node.applied.clear();
+        node.state_zxid = Zxid::ZERO;
+        self.turns.forget(|channel| {
+            let own = [
+                Channel::Own(server),
+                Channel::Disk(server),
+                Channel::Propose(server),
+            ];
+            own.contains(channel)
+        });
         self.observe(&Fact::Stopped { server: id(server) });
         self.lose_links(server);
-        self.elections
-            .retain(|(from, to), _| *from != server && *to != server);
+        self.lose_elections(server);
         for peer in 0..3 {
             if peer != server && self.nodes[peer].zab.is_some() {
                 self.own(peer, Event::Unreachable { peer: id(server) });
@@ -407,33 +444,27 @@ impl Model {
         }
     }
 
-    fn take(&mut self, turn: Turn) {
-        match turn {
-            Turn::Packet(number, side) => self.on_packet(number, side),
-            Turn::Dial(number) => self.on_dial(number),
-            Turn::Election(from, to) => {
+    fn take(&mut self, channel: Channel) {
+        match channel {
+            Channel::Packet(link, side) => self.on_packet(link, side),
+            Channel::Dial(link) => self.on_dial(link),
+            Channel::Election(from, to) => {
                 if let Some(notification) = self.elections.remove(&(from, to)) {
                     let from = id(from);
                     self.give(to, Event::Notified { from, notification });
                 }
             }
-            Turn::Disk(server, life) => {
-                if self.nodes[server].life == life
-                    && let Some(job) = self.nodes[server].jobs.pop_front()
-                {
+            Channel::Disk(server) => {
+                if let Some(job) = self.node(server).jobs.pop_front() {
                     self.on_disk(server, &job);
                 }
             }
-            Turn::Own(server, life, event) => {
-                if self.nodes[server].life == life {
+            Channel::Own(server) => {
+                if let Some(event) = self.node(server).own.pop_front() {
                     self.give(server, event);
                 }
             }
-            Turn::Propose(server, life) => {
-                if self.nodes[server].life == life {
-                    self.propose(server);
-                }
-            }
+            Channel::Propose(server) => self.propose(server),
         }
     }
 
@@ -469,7 +500,7 @@ impl Model {
 
     fn give(&mut self, server: usize, event: Event) {
         let now = Time(self.now);
-        let Some(zab) = &mut self.nodes[server].zab else {
+        let Some(zab) = &mut self.node(server).zab else {
             return;
         };
         let mut effects = Vec::new();
@@ -487,17 +518,14 @@ impl Model {
         match effect {
             Effect::Notify { to, notification } => self.notify(server, to, notification),
             Effect::OpenLink { link, to } => {
-                let number = self.next_link;
-                self.next_link += 1;
-                let end = Some((server, self.nodes[server].life, link));
-                let target = position(to);
+                let key = (server, link);
                 let link = Link {
-                    ends: [end, None],
-                    target,
+                    ends: [Some(key), None],
+                    target: position(to),
                     queues: [VecDeque::new(), VecDeque::new()],
                 };
-                self.links.insert(number, link);
-                self.turns.push_back(Turn::Dial(number));
+                self.links.insert(key, link);
+                self.turns.push(Channel::Dial(key));
             }
             Effect::CloseLink { link, why } => {
                 if let Err(what) = conduct::check(why) {
@@ -555,14 +583,13 @@ impl Model {
             return;
         }
         if self.elections.insert((from, to), notification).is_none() {
-            self.turns.push_back(Turn::Election(from, to));
+            self.turns.push(Channel::Election(from, to));
         }
     }
 
     fn job(&mut self, server: usize, job: Job) {
-        let life = self.nodes[server].life;
-        self.nodes[server].jobs.push_back(job);
-        self.turns.push_back(Turn::Disk(server, life));
+        self.node(server).jobs.push_back(job);
+        self.turns.push(Channel::Disk(server));
     }
 
     /// The effect of a job on the disk.
@@ -662,8 +689,7 @@ impl Model {
                 history,
             });
             for _ in 0..2 {
-                let life = self.nodes[server].life;
-                self.turns.push_back(Turn::Propose(server, life));
+                self.turns.push(Channel::Propose(server));
             }
         }
         self.observe(&Fact::Serving {

@@ -3,31 +3,39 @@
 use roo_zab::message::LinkId;
 use roo_zab::{Event, Message};
 
-use super::{Job, Model, Packet, Turn, id};
+use super::{Channel, Job, Link, LinkKey, Model, Packet, id};
 
 impl Model {
     /// The links of a server break: both ends hear of it, and nothing more.
     pub(super) fn lose_links(&mut self, server: usize) {
-        let mine: Vec<usize> = self
+        let mine: Vec<LinkKey> = self
             .links
             .iter()
             .filter(|(_, link)| link.ends.iter().flatten().any(|end| end.0 == server))
-            .map(|(number, _)| *number)
+            .map(|(key, _)| *key)
             .collect();
-        for number in mine {
-            let Some(link) = self.links.remove(&number) else {
+        for key in mine {
+            let Some(link) = self.remove(key) else {
                 continue;
             };
-            for (at, life, id) in link.ends.into_iter().flatten() {
-                if self.nodes[at].life == life {
+            for (at, id) in link.ends.into_iter().flatten() {
+                if self.nodes[at].zab.is_some() {
                     self.end_link(at, id);
                 }
             }
         }
     }
 
+    /// A link is gone, with everything on it.
+    fn remove(&mut self, key: LinkKey) -> Option<Link> {
+        self.turns.forget(|channel| {
+            matches!(channel, Channel::Dial(gone) | Channel::Packet(gone, _) if *gone == key)
+        });
+        self.links.remove(&key)
+    }
+
     pub(super) fn end_link(&mut self, server: usize, link: LinkId) {
-        let node = &mut self.nodes[server];
+        let node = self.node(server);
         node.contents.remove(&link);
         if node.wanted.remove(&link).is_some() {
             self.own(server, Event::SnapshotFailed { link });
@@ -35,99 +43,94 @@ impl Model {
         self.own(server, Event::LinkClosed { link });
     }
 
-    pub(super) fn find(&self, server: usize, link: LinkId) -> Option<(usize, usize)> {
-        let life = self.nodes[server].life;
-        self.links.iter().find_map(|(number, found)| {
-            let side = found
-                .ends
-                .iter()
-                .position(|end| *end == Some((server, life, link)))?;
-            Some((*number, side))
+    pub(super) fn find(&self, server: usize, link: LinkId) -> Option<(LinkKey, usize)> {
+        self.links.iter().find_map(|(key, found)| {
+            let is_here = |end: &Option<LinkKey>| *end == Some((server, link));
+            let side = found.ends.iter().position(is_here)?;
+            Some((*key, side))
         })
     }
 
     pub(super) fn send(&mut self, server: usize, link: LinkId, packet: Packet) {
-        if let Some((number, side)) = self.find(server, link) {
-            self.push(number, 1 - side, packet);
+        if let Some((key, side)) = self.find(server, link) {
+            self.push(key, 1 - side, packet);
         }
     }
 
-    pub(super) fn push(&mut self, number: usize, side: usize, packet: Packet) {
-        if let Some(link) = self.links.get_mut(&number) {
+    pub(super) fn push(&mut self, key: LinkKey, side: usize, packet: Packet) {
+        if let Some(link) = self.links.get_mut(&key) {
             link.queues[side].push_back(packet);
-            self.turns.push_back(Turn::Packet(number, side));
+            self.turns.push(Channel::Packet(key, side));
         }
     }
 
     pub(super) fn hang_up(&mut self, server: usize, link: LinkId) {
-        let Some((number, side)) = self.find(server, link) else {
+        let Some((key, side)) = self.find(server, link) else {
             return;
         };
-        self.push(number, 1 - side, Packet::Closed);
-        if let Some(found) = self.links.get_mut(&number) {
+        self.push(key, 1 - side, Packet::Closed);
+        if let Some(found) = self.links.get_mut(&key) {
             found.ends[side] = None;
             if found.ends == [None, None] {
-                self.links.remove(&number);
+                self.remove(key);
             }
         }
-        let node = &mut self.nodes[server];
+        let node = self.node(server);
         node.contents.remove(&link);
         if node.wanted.remove(&link).is_some() {
             self.own(server, Event::SnapshotFailed { link });
         }
     }
 
-    pub(super) fn on_dial(&mut self, number: usize) {
-        let Some(link) = self.links.get(&number) else {
+    pub(super) fn on_dial(&mut self, key: LinkKey) {
+        let Some(link) = self.links.get(&key) else {
             return;
         };
         let target = link.target;
-        let Some((dialler, _, dialled)) = link.ends[0] else {
-            self.links.remove(&number);
+        let Some((dialler, dialled)) = link.ends[0] else {
+            self.remove(key);
             return;
         };
         let is_cut = self.cut_off.contains_key(&dialler) || self.cut_off.contains_key(&target);
         if self.nodes[target].zab.is_none() || is_cut {
-            self.links.remove(&number);
+            self.remove(key);
             self.give(dialler, Event::LinkClosed { link: dialled });
             return;
         }
-        let node = &mut self.nodes[target];
+        let node = self.node(target);
         let accepted = LinkId(node.next_accepted);
         node.next_accepted += 2;
-        let end = Some((target, node.life, accepted));
-        if let Some(link) = self.links.get_mut(&number) {
-            link.ends[1] = end;
+        if let Some(link) = self.links.get_mut(&key) {
+            link.ends[1] = Some((target, accepted));
         }
-        self.push(number, 0, Packet::Opened);
+        self.push(key, 0, Packet::Opened);
         let peer = id(dialler);
         let link = accepted;
         self.give(target, Event::LinkAccepted { link, peer });
     }
 
-    pub(super) fn on_packet(&mut self, number: usize, side: usize) {
-        let Some(link) = self.links.get_mut(&number) else {
+    pub(super) fn on_packet(&mut self, key: LinkKey, side: usize) {
+        let Some(link) = self.links.get_mut(&key) else {
             return;
         };
-        let (Some((server, _, id)), Some(packet)) =
-            (link.ends[side], link.queues[side].pop_front())
+        let (Some((server, id)), Some(packet)) = (link.ends[side], link.queues[side].pop_front())
         else {
             return;
         };
         match packet {
             Packet::Opened => self.give(server, Event::LinkOpened { link: id }),
             Packet::Closed => {
-                self.links.remove(&number);
+                self.remove(key);
                 self.end_link(server, id);
             }
             Packet::Zab(message) => {
                 if matches!(message, Message::Snap { .. }) {
-                    self.nodes[server].contents.insert(id, None);
+                    self.node(server).contents.insert(id, None);
                 }
                 self.give(server, Event::Received { link: id, message });
             }
             Packet::Content(content) => {
-                if let Some(place) = self.nodes[server].contents.get_mut(&id) {
+                if let Some(place) = self.node(server).contents.get_mut(&id) {
                     *place = Some(content);
                     self.install(server, id);
                 }
@@ -137,7 +140,7 @@ impl Model {
 
     /// A snapshot that has come, and is wanted, goes to the disk.
     pub(super) fn install(&mut self, server: usize, link: LinkId) {
-        let node = &mut self.nodes[server];
+        let node = self.node(server);
         let (Some(Some(content)), Some(zxid)) =
             (node.contents.get(&link), node.wanted.get(&link).copied())
         else {
