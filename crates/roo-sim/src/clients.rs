@@ -1,16 +1,23 @@
 //! Clients: sessions that connect, move between servers, expire, write, read and watch, by the
 //! rules of real clients; and what each may be told, checked at every answer.
 
-use std::collections::{BTreeMap, VecDeque};
+mod standing;
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use roo_proto::ensemble::Ensemble;
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::jute::{self, Reader};
 use roo_proto::op_code;
+use roo_proto::path;
 use roo_replica::event::ConnId;
 
+use crate::fact::Entry;
 use crate::oracle::Asked;
-use crate::world::{Happening, World};
+use crate::sessions::EPHEMERALS;
+use crate::world::{Happening, World, ensembles};
 
 /// Paths that clients write to.
 const PATHS: u64 = 5;
@@ -35,10 +42,26 @@ pub struct Client {
     synced: Zxid,
     heard: u64,
     sent: u64,
+    /// It takes a server that can only read for the time being.
+    may_only_read: bool,
+    /// Its server has no leader.
+    is_read_only: bool,
+    /// Its session is not one of such a server.
+    has_written: bool,
+    /// The newest ensemble that it was shown.
+    ensemble: i64,
     /// Writes that were answered.
     pub done: u64,
     /// Sessions that ended under it.
     pub expired: u64,
+}
+
+/// The header of an answer.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    xid: i32,
+    zxid: Zxid,
+    code: ErrorCode,
 }
 
 #[derive(Clone, Debug)]
@@ -53,13 +76,18 @@ pub struct ClientConn {
     client: usize,
     server: usize,
     life: u64,
+    /// The session that the client came with.
+    presented: SessionId,
     up: VecDeque<Vec<u8>>,
-    down: VecDeque<Option<Vec<u8>>>,
+    down: VecDeque<Option<Sent>>,
     last: [u64; 2],
 }
 
+/// What a server sends, and what it had applied then, if it has no leader.
+pub(crate) type Sent = (Vec<u8>, Option<Arc<Vec<Entry>>>);
+
 impl World {
-    fn timeout_ms(&self) -> u64 {
+    pub(crate) fn timeout_ms(&self) -> u64 {
         self.options.tick_ms * 15
     }
 
@@ -81,7 +109,9 @@ impl World {
             self.hang_up_client(conn);
         } else if client.is_connected {
             let is_idle = self.now.saturating_sub(client.sent) > timeout / 3;
-            if self.is_stormy && self.rng.chance(5) {
+            // One that can only read looks for another server.
+            let is_leaving = client.is_read_only && self.rng.chance(100);
+            if is_leaving || (self.is_stormy && self.rng.chance(5)) {
                 self.hang_up_client(conn);
             } else if !self.is_quiet && client.asked.len() < 3 {
                 self.ask(at);
@@ -98,10 +128,24 @@ impl World {
         }
         let conn = ConnId(self.next_conn);
         self.next_conn += 1;
+        let reads_alone = self.options.read_only_after_ms.is_some();
+        let may_only_read = reads_alone && self.rng.chance(800);
+        // A session of a server without a leader is of no use elsewhere; some ask all the same. And
+        // only who has no other session can read there.
+        let begins_anew = reads_alone && self.rng.chance(200);
+        let client = &self.clients[at];
+        let presents =
+            (client.has_written && !begins_anew) || (reads_alone && self.rng.chance(200));
+        let presented = if presents {
+            client.session
+        } else {
+            SessionId(0)
+        };
         let known = ClientConn {
             client: at,
             server,
             life: self.servers[server].life,
+            presented,
             up: VecDeque::new(),
             down: VecDeque::new(),
             last: [self.now, self.now],
@@ -114,6 +158,9 @@ impl World {
         let client = &mut self.clients[at];
         client.conn = Some(conn);
         client.is_connected = false;
+        client.is_read_only = false;
+        client.may_only_read = may_only_read;
+        client.session = presented;
         client.heard = self.now;
         client.sent = self.now;
         client.asked.clear();
@@ -124,7 +171,7 @@ impl World {
         jute::put_i32(&mut out, timeout);
         jute::put_i64(&mut out, client.session.0);
         jute::put_buffer(&mut out, Some(&client.password));
-        jute::put_bool(&mut out, false);
+        jute::put_bool(&mut out, may_only_read);
         self.send_up(conn, out);
     }
 
@@ -141,13 +188,13 @@ impl World {
         self.after(at - self.now, Happening::ClientUp { conn });
     }
 
-    pub(crate) fn send_down(&mut self, conn: ConnId, bytes: Option<Vec<u8>>) {
+    pub(crate) fn send_down(&mut self, conn: ConnId, sent: Option<Sent>) {
         let ready = self.now + self.delay();
         let Some(known) = self.conns.get_mut(&conn) else {
             return;
         };
         known.last[1] = known.last[1].max(ready);
-        known.down.push_back(bytes);
+        known.down.push_back(sent);
         let at = known.last[1];
         self.after(at - self.now, Happening::ClientDown { conn });
     }
@@ -206,10 +253,10 @@ impl World {
             return;
         };
         let at = known.client;
-        let Some(bytes) = known.down.pop_front() else {
+        let Some(sent) = known.down.pop_front() else {
             return;
         };
-        let Some(bytes) = bytes else {
+        let Some((bytes, history)) = sent else {
             self.hang_up_client(conn);
             return;
         };
@@ -221,7 +268,7 @@ impl World {
                 break;
             };
             rest = tail;
-            let heard = self.hear(at, frame);
+            let heard = self.hear(at, frame, history.as_ref().map(|all| all.as_slice()));
             if let Err(what) = heard {
                 self.break_rule("clients", format!("client {at}: {what}"));
                 return;
@@ -232,7 +279,7 @@ impl World {
         }
     }
 
-    fn hear(&mut self, at: usize, frame: &[u8]) -> Result<(), String> {
+    fn hear(&mut self, at: usize, frame: &[u8], history: Option<&[Entry]>) -> Result<(), String> {
         let mut r = Reader::new(frame);
         let bad = |_| "a frame that ends early".to_owned();
         if !self.clients[at].is_connected {
@@ -240,6 +287,11 @@ impl World {
             let _timeout = r.i32().map_err(bad)?;
             let session = SessionId(r.i64().map_err(bad)?);
             let password = r.buffer().map_err(bad)?.unwrap_or_default().to_vec();
+            let is_read_only = r.bool().map_err(bad)?;
+            self.clients[at].is_read_only = is_read_only;
+            if is_read_only && !self.clients[at].may_only_read {
+                return Err("a server without a leader, which it did not ask for".to_owned());
+            }
             self.connected(at, session, password);
             return Ok(());
         }
@@ -257,7 +309,10 @@ impl World {
                 }
             }
             XID_PING | XID_SET_WATCHES => Ok(()),
-            _ => self.answered(at, xid, zxid, code, &mut r),
+            _ => {
+                let answer = Answer { xid, zxid, code };
+                self.answered(at, answer, &mut r, history)
+            }
         }
     }
 
@@ -267,6 +322,7 @@ impl World {
             client.session = session;
             client.password = Vec::new();
             client.watches.clear();
+            client.has_written = false;
             client.expired += 1;
             if let Some(conn) = client.conn {
                 self.hang_up_client(conn);
@@ -276,6 +332,7 @@ impl World {
         client.session = session;
         client.password = password;
         client.is_connected = true;
+        client.has_written = !client.is_read_only;
         if client.watches.is_empty() {
             return;
         }
@@ -297,11 +354,11 @@ impl World {
     fn answered(
         &mut self,
         at: usize,
-        xid: i32,
-        zxid: Zxid,
-        code: ErrorCode,
+        answer: Answer,
         r: &mut Reader<'_>,
+        history: Option<&[Entry]>,
     ) -> Result<(), String> {
+        let Answer { xid, zxid, code } = answer;
         let client = &mut self.clients[at];
         let Some(Question { asked, watches }) = client.asked.pop_front() else {
             return Err(format!("an answer {xid} to nothing"));
@@ -326,14 +383,9 @@ impl World {
             }
         }
         client.last_zxid = zxid;
+        self.counts.read_only_answers += u64::from(client.is_read_only);
         if op_code::is_write(asked.op) {
-            client.done += 1;
-            if asked.op == op_code::CLOSE_SESSION {
-                client.session = SessionId(0);
-                client.password = Vec::new();
-                client.watches.clear();
-            }
-            return self.oracle.wrote(&asked, zxid, code);
+            return self.write_answered(at, &asked, zxid, code);
         }
         if asked.op == op_code::GET_DATA {
             let data = match code {
@@ -343,7 +395,13 @@ impl World {
                 }
                 _ => None,
             };
-            self.oracle.read(&asked, zxid, data)?;
+            if asked.path == path::CONFIG {
+                return self.shown_ensemble(at, data.unwrap_or_default());
+            }
+            match history {
+                Some(history) => self.oracle.read_alone(&asked, zxid, data, history)?,
+                None => self.oracle.read(&asked, zxid, data)?,
+            }
             if watches && code == ErrorCode::OK {
                 let set = self.clients[at].watches.entry(asked.path).or_insert(zxid);
                 *set = (*set).max(zxid);
@@ -353,16 +411,20 @@ impl World {
     }
 
     fn ask(&mut self, at: usize) {
-        let Some(conn) = self.clients[at].conn else {
-            return;
-        };
         let path = format!("/p{}", self.rng.below(PATHS));
         let unique = self.next_entry.to_be_bytes();
         self.next_entry += 1;
         let mut body = Vec::new();
         let mut watches = false;
         let mut target = path.clone();
+        let is_changing = self.options.reconfigurations > 0;
         let op = match self.rng.below(100) {
+            _ if is_changing && self.rng.chance(20) => {
+                target = path::CONFIG.to_owned();
+                jute::put_string(&mut body, &target);
+                jute::put_bool(&mut body, false);
+                op_code::GET_DATA
+            }
             0..15 => {
                 put_create(&mut body, &path, &unique, 0);
                 op_code::CREATE
@@ -377,7 +439,7 @@ impl World {
                 op_code::DELETE
             }
             45..60 => {
-                target = format!("/e{at}-{}", self.rng.below(3));
+                target = format!("{EPHEMERALS}{at}-{}", self.rng.below(3));
                 put_create(&mut body, &target, &unique, 1);
                 op_code::CREATE
             }
@@ -393,31 +455,59 @@ impl World {
             _ => {
                 watches = self.rng.chance(400);
                 if self.rng.chance(300) {
-                    target = format!("/e{}-{}", self.rng.below(4), self.rng.below(3));
+                    target = format!("{EPHEMERALS}{}-{}", self.rng.below(4), self.rng.below(3));
                 }
                 jute::put_string(&mut body, &target);
                 jute::put_bool(&mut body, watches);
                 op_code::GET_DATA
             }
         };
+        self.put_question(at, op, target, watches, &body);
+    }
+
+    fn put_question(&mut self, at: usize, op: i32, path: String, watches: bool, body: &[u8]) {
         let answered = self.oracle.answered;
         let quorum = self.options.quorum_reads;
         let client = &mut self.clients[at];
+        let Some(conn) = client.conn else {
+            return;
+        };
         client.next_xid += 1;
-        if op == op_code::SYNC {
+        if op == op_code::SYNC && !client.is_read_only {
             client.synced = answered;
         }
         let asked = Asked {
             session: client.session,
             xid: client.next_xid,
             op,
-            path: target,
+            path,
             floor: answered,
-            must_see: if quorum { answered } else { client.synced },
+            must_see: if quorum && !client.is_read_only {
+                answered
+            } else {
+                client.synced
+            },
         };
-        let packet = request(client.next_xid, op, &body);
+        let packet = request(client.next_xid, op, body);
         client.asked.push_back(Question { asked, watches });
         self.send_up(conn, packet);
+    }
+
+    /// Some client wants another ensemble.
+    pub(crate) fn ask_to_reconfigure(&mut self, known: &Ensemble, next: &Ensemble) {
+        let is_ready = |client: &&usize| {
+            let client = &self.clients[**client];
+            client.is_connected && !client.is_read_only
+        };
+        let all: Vec<usize> = (0..self.clients.len()).collect();
+        let ready: Vec<usize> = all.iter().filter(is_ready).copied().collect();
+        if ready.is_empty() {
+            return;
+        }
+        let at = self.rng.pick(&ready);
+        let body = ensembles::request(&mut self.rng, known, next);
+        let path = path::CONFIG.to_owned();
+        self.put_question(at, op_code::RECONFIG, path, false, &body);
     }
 }
 
@@ -504,7 +594,7 @@ mod tests {
     fn hear(world: &mut World, write: impl FnOnce(&mut Vec<u8>)) -> Result<(), String> {
         let mut frame = Vec::new();
         write(&mut frame);
-        world.hear(0, &frame[4..])
+        world.hear(0, &frame[4..], None)
     }
 
     fn answer(world: &mut World, xid: i32, zxid: Zxid) -> Result<(), String> {

@@ -4,6 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
+use std::sync::Arc;
+
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{ServerId, Zxid};
 
 /// A set of transactions.
@@ -127,6 +130,40 @@ pub enum Fact {
         server: ServerId,
         /// What.
         entry: Entry,
+    },
+    /// A primary gave a change of the ensemble its place.
+    Reconfigures {
+        /// The transaction.
+        entry: Entry,
+        /// The ensemble that was in force.
+        before: Arc<Ensemble>,
+        /// The one that will be.
+        after: Arc<Ensemble>,
+    },
+    /// An ensemble is in force at a server, from its start or from now on.
+    InForce {
+        /// The server.
+        server: ServerId,
+        /// Which of its lives this is.
+        life: u64,
+        /// The ensemble.
+        ensemble: Arc<Ensemble>,
+    },
+    /// A server leads, and these ensembles count for it; it does not where there is none.
+    Leads {
+        /// It.
+        server: ServerId,
+        /// Its epoch.
+        epoch: u32,
+        /// In force, and proposed.
+        ensembles: Vec<Arc<Ensemble>>,
+    },
+    /// A server's disk says that it follows nobody of an earlier epoch.
+    Promised {
+        /// It.
+        server: ServerId,
+        /// The epoch.
+        epoch: u32,
     },
     /// A server does not serve any more.
     Stopped {

@@ -33,6 +33,8 @@ pub enum Fault {
     Restore { server: usize },
     /// A server writes a snapshot and purges old files.
     Snapshot,
+    /// An operator changes the ensemble.
+    Reconfigure,
 }
 
 impl World {
@@ -47,6 +49,7 @@ impl World {
             Fault::DiskFailure,
             Fault::Rot,
             Fault::Snapshot,
+            Fault::Reconfigure,
         ] {
             self.schedule_next(fault);
         }
@@ -57,12 +60,13 @@ impl World {
         match fault {
             Fault::Crash => options.crashes,
             Fault::Pause => options.pauses,
-            Fault::Partition => options.partitions,
+            Fault::Partition => options.partition_rate().0,
             Fault::Reset => options.resets,
             Fault::Skew => options.skews,
             Fault::DiskFailure => options.disk_failures,
             Fault::Rot => options.rot,
             Fault::Snapshot => options.snapshots,
+            Fault::Reconfigure => options.reconfigurations,
             Fault::Start { .. }
             | Fault::Resume { .. }
             | Fault::Heal { .. }
@@ -129,6 +133,7 @@ impl World {
                 self.start(server);
             }
             Fault::Snapshot => self.take_snapshot(),
+            Fault::Reconfigure => self.reconfigure(),
         }
     }
 
@@ -192,7 +197,7 @@ impl World {
         }
         ways.retain(|(from, to)| from != to);
         let flaps = if self.rng.chance(200) { 4 } else { 1 };
-        let longest = self.options.partition_max_ms * 1000;
+        let longest = self.options.partition_rate().1 * 1000;
         for _ in 0..flaps {
             let us = self.rng.below(longest);
             for (from, to) in &ways {

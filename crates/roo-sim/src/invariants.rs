@@ -5,6 +5,7 @@
 pub mod agreement;
 pub mod commit_consistency;
 pub mod conduct;
+pub mod configuration;
 pub mod durability;
 pub mod global_primary_order;
 pub mod history_consistency;
@@ -14,6 +15,11 @@ pub mod local_primary_order;
 pub mod primary_integrity;
 pub mod primary_uniqueness;
 pub mod total_order;
+
+use std::sync::Arc;
+
+use roo_proto::ensemble::Ensemble;
+use roo_proto::ids::ServerId;
 
 use crate::fact::Fact;
 
@@ -41,14 +47,15 @@ pub struct Invariants {
     pub commit_consistency: commit_consistency::CommitConsistency,
     pub history_consistency: history_consistency::HistoryConsistency,
     pub durability: durability::Durability,
+    pub configuration: configuration::Configuration,
 }
 
 impl Invariants {
-    /// All of them, for an ensemble with so many voters.
+    /// All of them, for runs that begin with this ensemble.
     #[must_use]
-    pub fn new(voters: usize) -> Self {
+    pub fn new(first: &Arc<Ensemble>) -> Self {
         Self {
-            durability: durability::Durability::new(voters),
+            durability: durability::Durability::new(first),
             ..Self::default()
         }
     }
@@ -89,11 +96,41 @@ impl Invariants {
             "history consistency (I-10)",
             self.history_consistency.observe(fact),
         )?;
-        named("durability", self.durability.observe(fact))
+        named("durability", self.durability.observe(fact))?;
+        named("configuration", self.configuration.observe(fact))
     }
+}
+
+/// Whether a condition holds of more than half of the voters. Not roo-zab's own function, which is
+/// what is checked.
+pub(crate) fn is_majority(ensemble: &Ensemble, has: impl Fn(ServerId) -> bool) -> bool {
+    let voters = ensemble.voters().count();
+    ensemble.voters().filter(|id| has(*id)).count() * 2 > voters
 }
 
 /// The first place where two histories differ, if neither is a beginning of the other.
 pub(crate) fn fork(a: &[crate::fact::Entry], b: &[crate::fact::Entry]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use roo_proto::ensemble::{Member, MemberRole};
+
+    use super::*;
+
+    /// An ensemble of these voters.
+    pub(crate) fn ensemble(version: i64, voters: &[i64]) -> Arc<Ensemble> {
+        let member = Member {
+            addresses: Vec::new(),
+            role: MemberRole::Voter,
+            client: None,
+        };
+        let members = voters.iter().map(|id| (ServerId(*id), member.clone()));
+        Arc::new(Ensemble {
+            version,
+            members: members.collect(),
+            ..Ensemble::default()
+        })
+    }
 }

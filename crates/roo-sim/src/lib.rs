@@ -22,6 +22,7 @@ pub mod process;
 pub mod rebreak;
 pub mod rng;
 pub mod run;
+pub mod sessions;
 pub mod storage;
 pub mod whole;
 pub mod world;

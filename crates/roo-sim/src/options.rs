@@ -2,6 +2,9 @@
 //! each seed has its own mix, many leave a kind of fault out altogether.
 //! Source: Groce et al., "Swarm Testing", ISSTA 2012.
 
+use roo_proto::ensemble::MemberRole;
+use roo_replica::replica::LocalSessions;
+
 use crate::rng::Rng;
 
 /// Rates are expected events per virtual second, times 1000; 0 leaves the fault out. Times are
@@ -47,13 +50,22 @@ pub struct Options {
     /// Epoch files are written beside the log rather than in one order with it.
     pub epochs_apart: bool,
     pub segment_bytes: u64,
+    /// Changes of the ensemble that an operator wants.
     pub reconfigurations: u64,
+    /// Servers that are not in the first ensemble, and may be made members.
+    pub spares: usize,
+    /// What a spare server's own first configuration says of it, if it says anything.
+    pub spare_role: Option<MemberRole>,
     /// Sessions of clients; without any, transactions are opaque and roo-zab runs alone.
     pub clients: usize,
     /// Reads go through the leader's word (`readMode=quorum`).
     pub quorum_reads: bool,
     /// Records between two snapshots (`snapCount`).
     pub snap_count: u64,
+    /// Sessions that only one server knows.
+    pub local_sessions: LocalSessions,
+    /// How long a server looks for a leader before it serves reads without one; `None` never.
+    pub read_only_after_ms: Option<u64>,
     /// What every server does wrong.
     #[cfg(feature = "rebreak")]
     pub bug: Option<roo_zab::rebreak::Bug>,
@@ -69,6 +81,8 @@ impl Options {
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed ^ 0x5EED_0F0A_0710_0500);
         let mut options = Self::draw_all(seed, &mut rng);
+        options.draw_ensembles(&mut rng);
+        options.draw_sessions(&mut rng);
         options.be_reasonable();
         options
     }
@@ -79,6 +93,55 @@ impl Options {
         let silence = (6 * net + 3 * disk).div_ceil(1000 * self.sync_limit);
         let start = (16 * net + 10 * disk).div_ceil(1000 * self.init_limit);
         self.tick_ms = self.tick_ms.max(silence).max(start);
+    }
+
+    /// Whether, and how, the ensemble changes.
+    fn draw_ensembles(&mut self, rng: &mut Rng) {
+        if rng.chance(600) {
+            return;
+        }
+        self.reconfigurations = rng.pick(&[300, 1_000, 3_000]);
+        self.spares = rng.pick(&[0, 1, 2]);
+        let roles = [Some(MemberRole::Voter), Some(MemberRole::Observer), None];
+        self.spare_role = rng.pick(&roles);
+    }
+
+    /// Without anything that makes servers or sessions other than they were at first.
+    #[must_use]
+    pub const fn plain(mut self) -> Self {
+        self.reconfigurations = 0;
+        self.spares = 0;
+        self.local_sessions = LocalSessions::Off;
+        self.read_only_after_ms = None;
+        self
+    }
+
+    /// Whether epochs have a lane of their own. The files of ensembles are in one order with the
+    /// log, and epochs with both.
+    #[must_use]
+    pub const fn are_epochs_apart(&self) -> bool {
+        self.epochs_apart && self.reconfigurations == 0
+    }
+
+    /// The rate of partitions, and the longest, ms. A server without a leader for long is one that
+    /// is cut off.
+    #[must_use]
+    pub fn partition_rate(&self) -> (u64, u64) {
+        if self.read_only_after_ms.is_some() {
+            (self.partitions.max(300), 2_000)
+        } else {
+            (self.partitions, self.partition_max_ms)
+        }
+    }
+
+    /// Sessions that not everybody knows.
+    fn draw_sessions(&mut self, rng: &mut Rng) {
+        if rng.chance(400) {
+            self.local_sessions = rng.pick(&[LocalSessions::On, LocalSessions::Upgrading]);
+        }
+        if rng.chance(300) {
+            self.read_only_after_ms = Some(self.tick_ms * rng.pick(&[1, 3, 10]));
+        }
     }
 
     fn draw_all(seed: u64, rng: &mut Rng) -> Self {
@@ -123,9 +186,13 @@ impl Options {
             epochs_apart: rng.chance(300),
             segment_bytes: rng.pick(&[0, 300, 2_000]),
             reconfigurations: 0,
+            spares: 0,
+            spare_role: None,
             clients: rng.pick(&[0, 2, 3, 5]),
             quorum_reads: rng.chance(300),
             snap_count: rng.pick(&[10, 50, 100_000]),
+            local_sessions: LocalSessions::Off,
+            read_only_after_ms: None,
             #[cfg(feature = "rebreak")]
             bug: None,
             #[cfg(feature = "rebreak")]

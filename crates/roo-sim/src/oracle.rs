@@ -9,6 +9,7 @@ use roo_proto::op_code;
 use roo_proto::txn::TxnHeader;
 
 use crate::fact::{Entry, EntryMap};
+use crate::sessions::Sessions;
 
 /// The data of a node, or `None` where there is none.
 type Data = Option<Vec<u8>>;
@@ -85,6 +86,8 @@ pub struct Oracle {
     ended: BTreeMap<SessionId, Zxid>,
     /// The last write that was answered.
     pub answered: Zxid,
+    /// Who knows which session.
+    pub sessions: Sessions,
 }
 
 impl Oracle {
@@ -130,6 +133,7 @@ impl Oracle {
                     self.ended.insert(effect.session, zxid);
                 }
             }
+            self.sessions.committed(zxid, effect)?;
             for changed in &effect.changes {
                 let values = self.values.entry(changed.path.clone()).or_default();
                 values.push((zxid, changed.data.clone()));
@@ -145,6 +149,15 @@ impl Oracle {
         let values = self.values.get(path)?;
         let at = values.partition_point(|(from, _)| *from <= zxid);
         values.get(at.checked_sub(1)?)?.1.as_deref()
+    }
+
+    /// What a path holds in a history that is perhaps not committed, up to a zxid.
+    #[must_use]
+    pub fn value_in(&self, history: &[Entry], path: &str, zxid: Zxid) -> Option<&[u8]> {
+        let upto = history.iter().rev().filter(|entry| entry.zxid <= zxid);
+        let effects = upto.filter_map(|entry| self.effects.get(entry));
+        let mut changes = effects.flat_map(|effect| effect.changes.iter().rev());
+        changes.find(|change| change.path == path)?.data.as_deref()
     }
 
     /// The first change of a path behind a zxid.
@@ -189,22 +202,47 @@ impl Oracle {
         Ok(())
     }
 
+    /// A client got an answer to a read of data from a server without a leader, which had this
+    /// history.
+    ///
+    /// # Errors
+    /// If it is not what the server had there.
+    pub fn read_alone(
+        &self,
+        asked: &Asked,
+        zxid: Zxid,
+        data: Option<&[u8]>,
+        history: &[Entry],
+    ) -> Result<(), String> {
+        let expected = self.value_in(history, &asked.path, zxid);
+        require_same(asked, zxid, expected, data)
+    }
+
     /// A client got an answer to a read of data.
     ///
     /// # Errors
     /// If it is not what was there, or misses what it must show.
     pub fn read(&self, asked: &Asked, zxid: Zxid, data: Option<&[u8]>) -> Result<(), String> {
-        let expected = self.value_at(&asked.path, zxid);
-        if expected != data {
-            return Err(format!(
-                "{asked:?} is answered {data:?} at {zxid}, where it was {expected:?}"
-            ));
-        }
+        require_same(asked, zxid, self.value_at(&asked.path, zxid), data)?;
         if zxid < asked.must_see {
             return Err(format!("{asked:?} is answered at {zxid}, too early"));
         }
         Ok(())
     }
+}
+
+fn require_same(
+    asked: &Asked,
+    zxid: Zxid,
+    expected: Option<&[u8]>,
+    data: Option<&[u8]>,
+) -> Result<(), String> {
+    if expected == data {
+        return Ok(());
+    }
+    Err(format!(
+        "{asked:?} is answered {data:?} at {zxid}, where it was {expected:?}"
+    ))
 }
 
 #[cfg(test)]
@@ -289,6 +327,14 @@ mod tests {
                 .read(&asked(7, 1, B.zxid), A.zxid, Some(b"x"))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn fires_when_a_server_without_a_leader_shows_what_it_does_not_have() {
+        let read = |zxid, data| oracle().read_alone(&asked(7, 1, zxid), zxid, Some(data), &[A]);
+        assert!(read(B.zxid, b"x").is_ok());
+        assert!(read(B.zxid, b"y").is_err());
+        assert!(read(Zxid::ZERO, b"x").is_err());
     }
 
     #[test]

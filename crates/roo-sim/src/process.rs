@@ -144,12 +144,17 @@ pub struct Process {
     pub sending: BTreeMap<LinkId, Sending>,
     /// Which lane of the storage epochs take.
     pub epoch_lane: usize,
+    /// The version of the ensemble that the disk says is in force.
+    pub safe_version: i64,
+    /// What was last told of the ensembles: the life and the versions in force and proposed, and
+    /// the epoch that it leads.
+    pub told: Option<(u64, i64, i64, Option<u32>)>,
 }
 
 impl Process {
-    /// A server that has never run.
+    /// A server that has never run, and the ensemble that its configuration names.
     #[must_use]
-    pub fn new(id: ServerId, options: &Options, clock: Clock) -> Self {
+    pub fn new(id: ServerId, options: &Options, clock: Clock, first: Arc<Ensemble>) -> Self {
         Self {
             id,
             life: 0,
@@ -166,6 +171,8 @@ impl Process {
                 } else {
                     Vec::new()
                 },
+                first,
+                options.reconfigurations > 0,
             ),
             next_accepted: 1,
             crash_in: None,
@@ -179,7 +186,9 @@ impl Process {
             fuzzy: None,
             receiving: BTreeMap::new(),
             sending: BTreeMap::new(),
-            epoch_lane: usize::from(options.epochs_apart),
+            epoch_lane: usize::from(options.are_epochs_apart()),
+            safe_version: 0,
+            told: None,
         }
     }
 
@@ -230,7 +239,6 @@ impl Process {
     pub fn boot(
         &mut self,
         found: &Found,
-        ensemble: &Arc<Ensemble>,
         options: &Options,
         now: Time,
         state: Option<State>,
@@ -247,8 +255,8 @@ impl Process {
             accepted_epoch: found.epochs.accepted,
             current_epoch: found.epochs.current,
             last_zxid: found.last,
-            ensemble: Arc::clone(ensemble),
-            next_ensemble: None,
+            ensemble: Arc::clone(&found.ensemble),
+            next_ensemble: found.next_ensemble.clone(),
         };
         let mut zab = Zab::new(config(self.id, options), recovered, now);
         #[cfg(feature = "rebreak")]

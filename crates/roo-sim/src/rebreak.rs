@@ -38,7 +38,7 @@ pub const BUGS: &[(&str, Place)] = &[
 #[must_use]
 pub fn hunt(place: Place, limit: u64) -> Option<(u64, Verdict)> {
     (1..=limit).find_map(|seed| {
-        let mut sound = Options::draw(seed);
+        let mut sound = Options::draw(seed).plain();
         let mut broken = sound.clone();
         match place {
             Place::Zab(bug) => {

@@ -75,11 +75,11 @@ fn storm_and_calm(world: &mut World) {
                     .and_then(|at| world.servers[at].applied.last().copied());
             }
         }
-        let has = |server: &Process| {
+        let has = |server: &&Process| {
             !server.is_up() || asked.is_some_and(|entry| server.applied.contains(&entry))
         };
-        if asked.is_some() && world.servers.iter().all(has) && serves(world) {
-            return;
+        if asked.is_some() && members(world).iter().all(has) && serves(world) {
+            return settle_sessions(world);
         }
         if world.now > end && world.violation.is_none() {
             world.violation = Some(Violation {
@@ -87,6 +87,25 @@ fn storm_and_calm(world: &mut World) {
                 what: describe(world, bound_ms),
             });
         }
+    }
+}
+
+/// Sessions that clients were told are no more must end: at most nobody has heard of them since.
+fn settle_sessions(world: &mut World) {
+    world.check_local_sessions();
+    world.counts.upgrades = world.oracle.sessions.upgrades;
+    let wrong = |world: &World| {
+        let has_ended = |session| world.oracle.end_of(session).is_some();
+        world.oracle.sessions.wrongly_denied(has_ended).next()
+    };
+    if wrong(world).is_none() {
+        return;
+    }
+    let end = world.now + 2 * world.timeout_ms() * 1000;
+    world.run_until(end);
+    if let Some(session) = wrong(world) {
+        let what = format!("a client was told that session {session} has ended, which lives");
+        world.break_rule("sessions", what);
     }
 }
 
@@ -98,14 +117,22 @@ fn patience_ms(options: &Options) -> u64 {
     6 * round + disk_and_net / 5 + 2_000
 }
 
-/// Whether every server that can run serves in one epoch.
+/// The servers of the ensemble in force: others may be left alone.
+fn members(world: &World) -> Vec<&Process> {
+    let Some(ensemble) = world.in_force() else {
+        return world.servers.iter().collect();
+    };
+    let is_member = |server: &&Process| ensemble.members.contains_key(&server.id);
+    world.servers.iter().filter(is_member).collect()
+}
+
+/// Whether every server of the ensemble in force that can run serves in one epoch.
 fn serves(world: &World) -> bool {
     let Some(leader) = world.leader() else {
         return false;
     };
     let epoch = world.servers[leader].epoch();
-    world
-        .servers
+    members(world)
         .iter()
         .all(|server| (!server.is_up() && server.is_damaged) || server.epoch() == epoch)
 }
@@ -150,6 +177,8 @@ mod tests {
         assert!(counts.committed > 1_000, "{counts:?}");
         assert!(counts.crashes > 50, "{counts:?}");
         assert!(counts.epochs > 50, "{counts:?}");
+        assert!(counts.reconfigurations > 20, "{counts:?}");
+        assert!(counts.upgrades > 10, "{counts:?}");
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //! one go and syncs once; epochs, cuts and snapshots have their turn in between. The files are
 //! written by roo-store; what is in a record or a snapshot is a list of entries.
 
+mod ensemble_files;
+
 use std::collections::VecDeque;
 use std::hash::Hasher;
 use std::io;
@@ -9,7 +11,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::Zxid;
+use roo_proto::txn::{self, Txn, TxnHeader};
+use roo_replica::peer_message::proposal_of;
 use roo_store::data_dir::DataDir;
 use roo_store::disk::Disk;
 use roo_store::epoch_file::{self, EpochFile, Epochs};
@@ -38,6 +43,25 @@ pub fn record(entry: Entry, filler: usize) -> Bytes {
     payload[12..20].copy_from_slice(&entry.zxid.0.to_be_bytes());
     payload[20..28].copy_from_slice(&entry.id.to_be_bytes());
     Bytes::from(payload)
+}
+
+/// The record of an entry that changes the ensemble, as a whole server's.
+#[must_use]
+pub fn reconfig_record(entry: Entry, ensemble: &Ensemble) -> Bytes {
+    let header = TxnHeader {
+        client_id: 0,
+        cxid: 0,
+        zxid: entry.zxid,
+        time: entry.id.cast_signed(),
+    };
+    let change = Txn::Reconfig {
+        path: "/zookeeper/config".to_owned(),
+        data: Some(ensemble.to_text().into_bytes()),
+        version: -1,
+    };
+    let mut out = Vec::new();
+    txn::encode_record(&mut out, &header, &change, None);
+    Bytes::from(out)
 }
 
 /// The entry in a record; entries that cannot be read have an id of their own.
@@ -109,6 +133,10 @@ pub struct Found {
     pub base: Zxid,
     /// The records behind it.
     pub records: Vec<Vec<u8>>,
+    /// The ensemble in force, and a proposed one.
+    pub ensemble: Arc<Ensemble>,
+    /// See above.
+    pub next_ensemble: Option<Arc<Ensemble>>,
 }
 
 /// What the thread is asked to do, in order.
@@ -126,6 +154,10 @@ pub enum Job {
     History(LinkId, Zxid, Zxid),
     /// Write a snapshot of the applied state, and perhaps purge old files.
     Snapshot(Zxid, Vec<u8>),
+    /// Remember an ensemble that is proposed.
+    NextEnsemble(Arc<Ensemble>),
+    /// Write down the ensemble that is in force.
+    Activate(Arc<Ensemble>),
 }
 
 /// What has come of it.
@@ -135,6 +167,8 @@ pub enum Done {
     Event(Event),
     /// The log is cut, and the state is what the disk says now.
     Reloaded(Event, Found),
+    /// The ensemble of this version is in force, and the disk says so.
+    Activated(i64),
 }
 
 /// See the module.
@@ -149,6 +183,10 @@ pub struct Storage {
     pub lanes: [VecDeque<Job>; 2],
     /// The state of a new server.
     initial: Vec<u8>,
+    /// The ensemble that it knows before any other.
+    first: Arc<Ensemble>,
+    /// Whether the ensemble may change.
+    is_changing: bool,
     /// What each lane is doing.
     pub busy: [Vec<Job>; 2],
 }
@@ -162,7 +200,12 @@ impl std::fmt::Debug for Storage {
 impl Storage {
     /// A new disk.
     #[must_use]
-    pub fn new(segment_bytes: u64, initial: Vec<u8>) -> Self {
+    pub fn new(
+        segment_bytes: u64,
+        initial: Vec<u8>,
+        first: Arc<Ensemble>,
+        is_changing: bool,
+    ) -> Self {
         let disk = SimDisk::new();
         Self {
             shared: Arc::new(disk.clone()),
@@ -176,6 +219,8 @@ impl Storage {
             },
             lanes: [VecDeque::new(), VecDeque::new()],
             initial,
+            first,
+            is_changing,
             busy: [Vec::new(), Vec::new()],
         }
     }
@@ -247,6 +292,11 @@ impl Storage {
             }
             let last = replayed.last;
             let epochs = epoch_file::load(&self.disk, &dir.snapshots, last)?;
+            let (ensemble, next_ensemble) = if self.is_changing {
+                ensemble_files::load(&self.disk, &self.first)?
+            } else {
+                (Arc::clone(&self.first), None)
+            };
             let found = Found {
                 entries,
                 last,
@@ -254,6 +304,8 @@ impl Storage {
                 state: state_of(&body).to_vec(),
                 base: file.zxid,
                 records,
+                ensemble,
+                next_ensemble,
             };
             return Ok((found, file.path, replayed));
         }
@@ -377,6 +429,14 @@ impl Storage {
             }
             Some(Job::Install(link, zxid, body)) => self.install(link, zxid, &body),
             Some(Job::History(link, from, upto)) => self.history(link, from, upto),
+            Some(Job::NextEnsemble(ensemble)) => {
+                ensemble_files::remember(&self.disk, &ensemble)?;
+                Ok(Vec::new())
+            }
+            Some(Job::Activate(ensemble)) => {
+                ensemble_files::activate(&self.disk, &ensemble)?;
+                Ok(vec![Done::Activated(ensemble.version)])
+            }
             Some(Job::Snapshot(zxid, body)) => {
                 self.write_snapshot(zxid, &body)?;
                 self.writer()?.roll();
@@ -416,11 +476,9 @@ impl Storage {
         let mut done = Vec::new();
         loop {
             let (found, end) = reader.next_records(200)?;
-            let records = found.into_iter().map(|(zxid, payload)| Proposal {
-                zxid,
-                txn: Bytes::from(payload),
-                ensemble: None,
-            });
+            let records = found
+                .into_iter()
+                .map(|(zxid, payload)| proposal_of(zxid, Bytes::from(payload)));
             let records = records.collect();
             done.push(part(History::Records { records, end }));
             if end {

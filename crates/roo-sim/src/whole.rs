@@ -10,6 +10,7 @@ use roo_proto::connect::{ConnectRequest, ConnectResponse, initial_session_id};
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
 use roo_proto::op_code;
+use roo_proto::path;
 use roo_proto::reply::{self, EventType};
 use roo_proto::request::{self, RequestHeader};
 use roo_proto::txn::{self, TxnHeader};
@@ -18,7 +19,6 @@ use roo_replica::event::{ConnId, Connect, Event, Ordered};
 use roo_replica::peer_message::PeerMessage;
 use roo_replica::read_path::ReadMode;
 use roo_replica::reaper::ReaperRules;
-use roo_replica::replica::LocalSessions;
 use roo_replica::{Config, Replica, Role};
 use roo_state::acl_table::AclId;
 use roo_state::prepare::PrepareRules;
@@ -47,8 +47,21 @@ pub enum Act {
     Role(Role),
     ToClient(ConnId, Vec<u8>),
     CloseClient(ConnId),
+    /// A handshake was answered without a transaction.
+    Greeted(ConnId, Greeting),
     Snapshot,
     Broken(String),
+}
+
+/// What a server answers a handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Greeting {
+    /// The session; 0 if it has ended.
+    pub session: SessionId,
+    /// Whether only this server knows it.
+    pub is_local: bool,
+    /// Whether this server has no leader.
+    pub is_read_only: bool,
 }
 
 /// A client's connection, as its server knows it.
@@ -124,6 +137,7 @@ pub fn rebuild(found: &Found) -> Result<(State, Vec<(Zxid, TxnEffect)>), String>
             ));
         }
         let mut effect = TxnEffect::new(&header, op, applied.error);
+        changes.retain(is_of_clients);
         effect.changes = changes.iter().map(|c| changed(&state, c)).collect();
         effect.digest = (!changes.is_empty()).then(|| state.digest());
         effects.push((header.zxid, effect));
@@ -143,7 +157,10 @@ impl Whole {
             tick_ms: options.tick_ms,
             min_session_timeout_ms: 1,
             max_session_timeout_ms: i32::MAX,
-            prepare: PrepareRules::default(),
+            prepare: PrepareRules {
+                reconfig_enabled: options.reconfigurations > 0,
+                ..PrepareRules::default()
+            },
             reaper: ReaperRules::default(),
             snap_count: options.snap_count,
             snap_size_limit_bytes: 0,
@@ -158,19 +175,26 @@ impl Whole {
             },
             min_voters: 1,
             leader_serves: true,
-            local_sessions: LocalSessions::Off,
-            read_only_after_ms: None,
+            local_sessions: options.local_sessions,
+            read_only_after_ms: options.read_only_after_ms,
         };
-        let ids: Arc<[Id]> = Arc::new([Id {
+        let mut ids = vec![Id {
             scheme: "ip".to_owned(),
             id: "127.0.0.1".to_owned(),
-        }]);
+        }];
+        if options.reconfigurations > 0 {
+            // Nobody else may change /zookeeper/config.
+            ids.push(Id {
+                scheme: "super".to_owned(),
+                id: String::new(),
+            });
+        }
         Self {
             replica: Replica::member(config, zab, now),
             state,
             watches: WatchTable::new(),
             conns: BTreeMap::new(),
-            ids,
+            ids: ids.into(),
             reads_in_rounds: false,
             effects: Vec::new(),
         }
@@ -234,6 +258,13 @@ impl Whole {
             Effect::RollLog => {}
             Effect::TakeSnapshot => acts.push(Act::Snapshot),
             Effect::Connected { conn, response } => {
+                let found = self.replica.sessions().find(response.session);
+                let greeting = Greeting {
+                    session: response.session,
+                    is_local: found.is_some_and(|tracked| tracked.local),
+                    is_read_only: self.is_read_only(),
+                };
+                acts.push(Act::Greeted(conn, greeting));
                 connected(&mut self.conns, conn, &response, acts);
             }
             Effect::Close { conn, .. } => {
@@ -243,6 +274,12 @@ impl Whole {
             Effect::Send { link, message } => acts.push(Act::Peer(link, message)),
             Effect::Zab(effect) => acts.push(Act::Zab(effect)),
         }
+    }
+
+    /// Whether this server has no leader and serves reads.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.replica.role() == Role::ReadOnly
     }
 
     /// The state as bytes.
@@ -371,8 +408,10 @@ struct Sink<'a> {
 
 impl Deliveries for Sink<'_> {
     fn changed(&mut self, state: &State, zxid: Zxid, change: &Change) {
-        self.changes.push(changed(state, change));
-        self.digest = Some(state.digest());
+        if is_of_clients(change) {
+            self.changes.push(changed(state, change));
+            self.digest = Some(state.digest());
+        }
         for session in state.sessions_with_ephemerals() {
             if !state.sessions().contains_key(&session) {
                 let what = format!("after {zxid} session {session} has ephemerals and is no more");
@@ -469,15 +508,26 @@ impl Deliveries for Sink<'_> {
     }
 }
 
-/// What a change left at its path.
-fn changed(state: &State, change: &Change) -> Changed {
+/// Whether a change is that of a transaction. The ensemble is also shown without one, when a server
+/// learns of it otherwise.
+fn is_of_clients(change: &Change) -> bool {
+    change_path(change) != path::CONFIG
+}
+
+fn change_path(change: &Change) -> &str {
     let (Change::Created { path, .. }
     | Change::Deleted { path, .. }
     | Change::DataChanged { path, .. }) = change;
+    path
+}
+
+/// What a change left at its path.
+fn changed(state: &State, change: &Change) -> Changed {
+    let path = change_path(change);
     let found = state.tree.find(path);
     let data = found.map(|id| state.tree.data(id).unwrap_or_default().to_vec());
     Changed {
-        path: path.clone(),
+        path: path.to_owned(),
         data,
     }
 }

@@ -2,6 +2,7 @@
 //! happens in the order of (virtual time, order of scheduling), in one thread.
 
 mod disks;
+pub(crate) mod ensembles;
 mod servers;
 mod wires;
 
@@ -9,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use roo_proto::ensemble::{Ensemble, Member, MemberRole, Voting};
+use bytes::Bytes;
+use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::ServerId;
 use roo_replica::event::{ConnId, Event as ReplicaEvent};
 use roo_zab::effect::Role;
@@ -100,6 +102,10 @@ pub struct Counts {
     pub snapshots_installed: u64,
     pub histories_read: u64,
     pub refused_starts: u64,
+    pub reconfigurations: u64,
+    pub local_sessions: u64,
+    pub upgrades: u64,
+    pub read_only_answers: u64,
 }
 
 impl Counts {
@@ -114,6 +120,10 @@ impl Counts {
         self.snapshots_installed += other.snapshots_installed;
         self.histories_read += other.histories_read;
         self.refused_starts += other.refused_starts;
+        self.reconfigurations += other.reconfigurations;
+        self.local_sessions += other.local_sessions;
+        self.upgrades += other.upgrades;
+        self.read_only_answers += other.read_only_answers;
     }
 }
 
@@ -132,7 +142,6 @@ pub struct World {
     pub network: Network,
     /// The servers.
     pub servers: Vec<Process>,
-    ensemble: Arc<Ensemble>,
     invariants: Invariants,
     /// What was broken first.
     pub violation: Option<Violation>,
@@ -152,6 +161,8 @@ pub struct World {
     pub conns: BTreeMap<ConnId, ClientConn>,
     /// See above.
     pub oracle: Oracle,
+    /// The text of each ensemble that a client was shown.
+    pub shown: BTreeMap<i64, String>,
     /// Of the next connection.
     pub next_conn: u64,
     /// Which whole server has led which epoch.
@@ -180,11 +191,13 @@ impl World {
     #[must_use]
     pub fn new(options: Options) -> Self {
         let mut rng = Rng::new(options.seed);
-        let count = options.voters + options.observers;
+        let count = options.voters + options.observers + options.spares;
+        let first = Arc::new(ensembles::first(&options));
         let servers = (0..count)
             .map(|at| {
                 let id = ServerId(i64::try_from(at).unwrap_or(0) + 1);
-                Process::new(id, &options, Clock::new(rng.below(1 << 40)))
+                let known = ensembles::known_by(id, &first, &options);
+                Process::new(id, &options, Clock::new(rng.below(1 << 40)), known)
             })
             .collect();
         let mut world = Self {
@@ -194,8 +207,7 @@ impl World {
             scheduled: 0,
             network: Network::new(count),
             servers,
-            ensemble: Arc::new(ensemble(&options)),
-            invariants: Invariants::new(options.voters),
+            invariants: Invariants::new(&first),
             violation: None,
             counts: Counts::default(),
             is_stormy: true,
@@ -205,6 +217,7 @@ impl World {
             clients: vec![Client::default(); options.clients],
             conns: BTreeMap::new(),
             oracle: Oracle::default(),
+            shown: BTreeMap::new(),
             next_conn: 1,
             led: BTreeSet::new(),
             is_quiet: false,
@@ -406,6 +419,18 @@ impl World {
 
     /// A leader decides a transaction.
     pub fn propose(&mut self, server: usize) -> Option<Entry> {
+        self.propose_with(server, |content, rng| {
+            let filler = rng.index(60);
+            (storage::record(content, filler), None)
+        })
+    }
+
+    /// A leader decides what `make` makes of a place and a unique number.
+    fn propose_with(
+        &mut self,
+        server: usize,
+        make: impl FnOnce(Entry, &mut Rng) -> (Bytes, Option<Arc<Ensemble>>),
+    ) -> Option<Entry> {
         let process = &self.servers[server];
         if process.paused || !self.clients.is_empty() {
             return None;
@@ -416,8 +441,7 @@ impl World {
             zxid,
             id: self.next_entry,
         };
-        let filler = self.rng.index(60);
-        let txn = storage::record(content, filler);
+        let (txn, ensemble) = make(content, &mut self.rng);
         let entry = storage::entry_of(&txn);
         self.next_entry += 1;
         self.counts.proposals += 1;
@@ -430,7 +454,7 @@ impl World {
         let proposal = Proposal {
             zxid,
             txn,
-            ensemble: None,
+            ensemble,
         };
         self.give(server, Event::Propose { proposal });
         Some(entry)
@@ -449,27 +473,5 @@ impl World {
         }
         self.rearm(server);
         self.resume_links();
-    }
-}
-
-fn ensemble(options: &Options) -> Ensemble {
-    let count = options.voters + options.observers;
-    let members = (0..count).map(|at| {
-        let role = if at < options.voters {
-            MemberRole::Voter
-        } else {
-            MemberRole::Observer
-        };
-        let member = Member {
-            addresses: Vec::new(),
-            role,
-            client: None,
-        };
-        (ServerId(i64::try_from(at).unwrap_or(0) + 1), member)
-    });
-    Ensemble {
-        version: 0,
-        members: members.collect(),
-        voting: Voting::Majority,
     }
 }

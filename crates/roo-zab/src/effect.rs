@@ -156,8 +156,8 @@ pub enum Effect {
         /// How many questions this answers.
         count: usize,
     },
-    /// Remember an ensemble that is proposed (`.dynamic.next`), before the record that holds it
-    /// counts as durable.
+    /// Remember an ensemble that is proposed (`.dynamic.next`), before the record that holds it, or
+    /// an epoch that is written later, counts as durable.
     PersistNextEnsemble {
         /// It.
         ensemble: Arc<Ensemble>,

@@ -157,7 +157,7 @@ impl Model {
             contents: BTreeMap::new(),
             proposed: 0,
             patience: MAX_PATIENCE,
-            invariants: Invariants::new(3),
+            invariants: Invariants::new(&ensemble),
             steps: 0,
             violation: None,
         };

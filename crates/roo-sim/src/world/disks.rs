@@ -2,6 +2,7 @@
 
 use roo_proto::ids::Zxid;
 use roo_replica::peer_message::PeerMessage;
+use roo_zab::event::EpochKind;
 use roo_zab::message::LinkId;
 use roo_zab::{Event, Message};
 
@@ -49,11 +50,10 @@ impl World {
         for done in done {
             match done {
                 Done::Event(event) => {
-                    if let Event::LogDurable { upto } = event {
-                        self.log_is_durable(server, upto);
-                    }
+                    self.note_disk(server, &event);
                     self.give(server, event);
                 }
+                Done::Activated(version) => self.servers[server].safe_version = version,
                 Done::Reloaded(event, found) => {
                     self.reloaded(server, event, &found);
                 }
@@ -65,6 +65,20 @@ impl World {
         self.start_disk(server);
     }
 
+    fn note_disk(&mut self, server: usize, event: &Event) {
+        match *event {
+            Event::LogDurable { upto } => self.log_is_durable(server, upto),
+            Event::EpochDurable {
+                which: EpochKind::Accepted,
+                epoch,
+            } => {
+                let server = self.servers[server].id;
+                self.observe(&Fact::Promised { server, epoch });
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn log_is_durable(&mut self, server: usize, upto: Zxid) {
         let process = &mut self.servers[server];
         // While a cut is waiting, the log in memory is ahead of the order of the jobs.
@@ -74,7 +88,7 @@ impl World {
         let new: Vec<Entry> = new.take_while(|e| e.zxid <= upto).copied().collect();
         process.durable.extend_from_slice(&new);
         let id = process.id;
-        if server < self.options.voters {
+        if self.may_vote(server) {
             for entry in new {
                 self.observe(&Fact::Durable { server: id, entry });
             }
@@ -94,7 +108,9 @@ impl World {
         if !is_kept {
             process.applied.clone_from(&entries);
             process.state_zxid = last;
-            let state = self.rebuild(found);
+            let zab = self.servers[server].zab();
+            let ensemble = zab.map(|zab| zab.ensemble().clone()).unwrap_or_default();
+            let state = self.rebuild(found, &ensemble);
             if let (Some(whole), Some(state)) = (self.servers[server].whole(), state) {
                 whole.state = state;
             }
@@ -109,7 +125,7 @@ impl World {
             self.break_rule("store", what);
         }
         self.servers[server].durable.clone_from(&entries);
-        if server < self.options.voters {
+        if self.may_vote(server) {
             self.observe(&Fact::DurableIs {
                 server: id,
                 history: entries,

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use roo_proto::ids::{ServerId, Time, WallTime, Zxid};
+use roo_proto::ensemble::Ensemble;
+use roo_proto::ids::{ServerId, SessionId, Time, WallTime, Zxid};
+use roo_proto::{op_code, txn};
 use roo_replica::event::{ConnId, Event as ReplicaEvent};
 use roo_replica::peer_message::PeerMessage;
+use roo_replica::replica::LocalSessions;
 use roo_state::state::State;
 use roo_store::error::StoreError;
 use roo_zab::effect::Role;
-use roo_zab::{Effect, Event, Proposal};
+use roo_zab::{Effect, Event, Message, Proposal};
 
 use crate::fact::{Entry, Fact};
 use crate::faults::Fault;
@@ -86,7 +89,8 @@ impl World {
 
     /// Does what a server wants, in order; it may crash between any two of them.
     pub fn execute_all(&mut self, server: usize, acts: Vec<Act>) {
-        self.note_leader(server);
+        self.note_leader(server, &acts);
+        self.note_ensembles(server);
         for act in acts {
             if let Some(left) = &mut self.servers[server].crash_in {
                 if *left == 0 {
@@ -127,9 +131,19 @@ impl World {
                     None => self.break_rule("log", format!("{zxid} is applied and not logged")),
                 }
             }
-            Act::Role(role) => self.change_role(server, zab_role(role)),
-            Act::ToClient(conn, bytes) => self.send_down(conn, Some(bytes)),
+            Act::Role(role) => {
+                self.change_role(server, zab_role(role));
+                self.check_local_sessions();
+            }
+            Act::ToClient(conn, bytes) => {
+                let process = &mut self.servers[server];
+                // What a server shows that has no leader is perhaps not committed.
+                let is_alone = process.whole().is_some_and(|w| w.is_read_only());
+                let history = is_alone.then(|| Arc::new(process.applied.clone()));
+                self.send_down(conn, Some((bytes, history)));
+            }
             Act::CloseClient(conn) => self.send_down(conn, None),
+            Act::Greeted(conn, greeting) => self.on_greeted(server, conn, greeting),
             Act::Snapshot => {
                 // The state may be ahead of what was executed; behind this batch it is not.
                 let life = self.servers[server].life;
@@ -222,9 +236,17 @@ impl World {
             }
             Effect::Deliver { proposal } => self.deliver(server, &proposal),
             Effect::RoleChanged { role } => self.change_role(server, role),
-            Effect::LeadershipConfirmed { .. }
-            | Effect::PersistNextEnsemble { .. }
-            | Effect::Activate { .. } => {}
+            Effect::PersistNextEnsemble { ensemble } => {
+                self.ensemble_job(server, Job::NextEnsemble(ensemble));
+            }
+            Effect::Activate { ensemble } => self.ensemble_job(server, Job::Activate(ensemble)),
+            Effect::LeadershipConfirmed { .. } => {}
+        }
+    }
+
+    fn ensemble_job(&mut self, server: usize, job: Job) {
+        if self.options.reconfigurations > 0 {
+            self.servers[server].storage.lanes[0].push_back(job);
         }
     }
 
@@ -235,6 +257,14 @@ impl World {
 
     pub(super) fn append(&mut self, server: usize, proposal: Proposal) {
         let entry = storage::entry_of(&proposal.txn);
+        let process = &mut self.servers[server];
+        let is_leading = matches!(process.role, Role::Leading { .. });
+        if is_leading && self.options.reconfigurations > 0 {
+            self.note_change(server, entry, &proposal);
+        }
+        if is_leading && self.options.local_sessions == LocalSessions::Upgrading {
+            self.note_session(&proposal);
+        }
         let process = &mut self.servers[server];
         if let Role::Leading { epoch } = process.role
             && !self.clients.is_empty()
@@ -257,6 +287,15 @@ impl World {
                 epoch,
                 entry,
             });
+        }
+    }
+
+    /// A leader knows a session from the moment at which it proposes it.
+    fn note_session(&mut self, proposal: &Proposal) {
+        if let Ok((header, txn, _)) = txn::decode_record(&proposal.txn)
+            && txn.op() == op_code::CREATE_SESSION
+        {
+            self.oracle.sessions.proposed(SessionId(header.client_id));
         }
     }
 
@@ -302,16 +341,20 @@ impl World {
     }
 
     /// A whole server leads as soon as its half of Zab does: it tells its learners before it has
-    /// applied everything itself.
-    pub(super) fn note_leader(&mut self, server: usize) {
+    /// applied everything itself, and may have stepped down by then.
+    pub(super) fn note_leader(&mut self, server: usize, acts: &[Act]) {
         let process = &self.servers[server];
         let (Some(Brain::Whole(_)), Some(zab)) = (&process.brain, process.zab()) else {
             return;
         };
+        let told = |act: &Act| matches!(act, Act::Peer(_, PeerMessage::Zab(Message::UpToDate)));
+        let epoch = match zab.role() {
+            Role::Leading { epoch } => epoch,
+            Role::Looking if acts.iter().any(told) => zab.status().epoch,
+            Role::Looking | Role::Following { .. } | Role::Observing { .. } => return,
+        };
         // A leader that stood still may begin its epoch when a later one has begun already.
-        if let Role::Leading { epoch } = zab.role()
-            && self.led.insert((server, epoch))
-        {
+        if self.led.insert((server, epoch)) {
             let end = zab.status().delivered;
             let history = process.log.iter().filter(|entry| entry.zxid <= end);
             let history = history.copied().collect();
@@ -320,11 +363,11 @@ impl World {
     }
 
     /// The state that a disk holds, for a whole server.
-    pub(super) fn rebuild(&mut self, found: &Found) -> Option<State> {
+    pub(super) fn rebuild(&mut self, found: &Found, ensemble: &Ensemble) -> Option<State> {
         if self.clients.is_empty() {
             return None;
         }
-        let (state, effects) = match whole::rebuild(found) {
+        let (mut state, effects) = match whole::rebuild(found) {
             Ok(built) => built,
             Err(what) => {
                 self.break_rule("state", what);
@@ -337,6 +380,8 @@ impl World {
                 self.break_rule("agreement of states", what);
             }
         }
+        // Nobody watches it yet.
+        let _ = state.set_config(ensemble.to_text().as_bytes(), ensemble.version);
         Some(state)
     }
 
@@ -390,20 +435,22 @@ impl World {
             }
         };
         self.check_found(server, &found.entries);
+        self.check_ensemble(server, &found.ensemble);
         let id = self.servers[server].id;
-        if server < self.options.voters {
+        let epoch = found.epochs.accepted;
+        self.observe(&Fact::Promised { server: id, epoch });
+        if self.may_vote(server) {
             let history = found.entries.clone();
             self.observe(&Fact::DurableIs {
                 server: id,
                 history,
             });
         }
-        let ensemble = Arc::clone(&self.ensemble);
-        let state = self.rebuild(&found);
+        let state = self.rebuild(&found, &found.ensemble);
         let mut acts = Vec::new();
         let process = &mut self.servers[server];
         let now = process.clock.time(self.now);
-        process.boot(&found, &ensemble, &self.options, now, state, &mut acts);
+        process.boot(&found, &self.options, now, state, &mut acts);
         self.execute_all(server, acts);
         for peer in 0..self.servers.len() {
             if peer != server && self.servers[peer].is_up() {
@@ -411,6 +458,11 @@ impl World {
                 self.way(peer, server, true);
             }
         }
+    }
+
+    /// Whether a server's disk may ever count.
+    pub(super) const fn may_vote(&self, server: usize) -> bool {
+        server < self.options.voters || self.options.reconfigurations > 0
     }
 
     /// roo-store keeps its word: what was synced is there, and nothing that was never appended.
@@ -443,6 +495,7 @@ impl World {
         let disk = self.servers[server].storage.disk.clone();
         disk.crash(&mut |n| rng.index(n));
         self.observe(&Fact::Stopped { server: id });
+        self.note_end(server);
         for (link, side, _) in self.network.links_of(server) {
             self.break_link(link, side);
         }
