@@ -18,6 +18,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("roo-replica", &["roo-proto", "roo-state", "roo-zab"]),
     ("roo-store", &["roo-proto"]),
     ("roo-peer", &["roo-proto", "roo-zab", "roo-replica"]),
+    // Its tests run against a server in their own process.
+    ("roo-client", &["roo-proto"]),
     (
         "roo-server",
         &[
