@@ -334,7 +334,7 @@ impl Client {
         let waiting = Waiting {
             sender: Some(sender),
             watcher,
-            permit: Some(permit),
+            _permit: Some(permit),
             then: None,
         };
         if self.send(Command::Call(call, waiting)).is_err() {

@@ -45,7 +45,8 @@ pub(crate) enum Command {
 pub(crate) struct Waiting {
     pub(crate) sender: Option<oneshot::Sender<Outcome>>,
     pub(crate) watcher: Option<(WatcherId, Watcher)>,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// A place in line, given back with the rest.
+    pub(crate) _permit: Option<OwnedSemaphorePermit>,
     /// What the hub itself goes on with.
     pub(crate) then: Option<Then>,
 }

@@ -327,9 +327,10 @@ impl Session {
         if let Some((probe, _)) = self.probe.take() {
             effects.push(Effect::CloseLink { link: probe });
         }
-        let others: Vec<_> = self.connecting.round.iter().filter(|a| **a != address).collect();
         let search = &mut self.connecting;
-        let next = others.get(search.next_probed % others.len().max(1)).copied().copied();
+        let mut others = search.round.clone();
+        others.retain(|other| *other != address);
+        let next = others.get(search.next_probed % others.len().max(1)).copied();
         search.next_probed = search.next_probed.wrapping_add(1);
         let pause = self.options.back_off.first * 2u32.saturating_pow(search.probes.min(10));
         search.probes = search.probes.saturating_add(1);
