@@ -2,9 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use roo_proto::acl::{
-    Acl, PERM_ADMIN, PERM_ALL, PERM_CREATE, PERM_DELETE, PERM_READ, PERM_WRITE,
-};
+use roo_proto::acl::{Acl, PERM_ADMIN, PERM_ALL, PERM_CREATE, PERM_DELETE, PERM_READ, PERM_WRITE};
 use sha1::{Digest as _, Sha1};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -142,7 +140,13 @@ mod tests {
     fn a_list_is_read_as_it_is_written() {
         let text = "world:anyone:r,digest:a:b=:cdrwa,ip:::1:cw";
         assert_eq!(format(&parse(text).unwrap()), text);
-        for bad in ["", "world", "world:anyone", "world:anyone:x", "world:anyone:r,"] {
+        for bad in [
+            "",
+            "world",
+            "world:anyone",
+            "world:anyone:x",
+            "world:anyone:r,",
+        ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::path;
 use roo_proto::request::Request;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::hosts::Hosts;
@@ -31,9 +31,8 @@ mod watching;
 /// A session with an ensemble. Cheap to clone; all clones are the same session, and it is closed
 /// when [`Client::close`] is called or the last clone is dropped.
 ///
-/// Calls are sent in the order in which they are first polled, and answered in that order; any
-/// number may be under way at once, up to `Options::in_flight_max`, beyond which further ones wait
-/// for their turn.
+/// Calls are sent in the order in which they are first polled, and answered in that order; as many
+/// as `Options::in_flight_max` are under way at once, and further ones wait for their turn.
 ///
 /// **Dropping a call** before it was sent takes it back; afterwards it still takes effect at the
 /// server, and nothing else is disturbed. **Losing the connection** makes reads wait and be made
@@ -48,7 +47,6 @@ pub struct Client(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) commands: mpsc::UnboundedSender<Command>,
     pub(crate) weak: WeakCommands,
-    pub(crate) permits: Arc<Semaphore>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) facts: Arc<Facts>,
     pub(crate) chroot: String,
@@ -282,12 +280,7 @@ impl Client {
     }
 
     /// Sends a request and waits for its reply.
-    async fn call(
-        &self,
-        what: What<'_>,
-        on_loss: OnLoss,
-        request: &Request<'_>,
-    ) -> Result<Reply> {
+    async fn call(&self, what: What<'_>, on_loss: OnLoss, request: &Request<'_>) -> Result<Reply> {
         self.call_with(what, on_loss, request, Extras::default())
             .await
     }
@@ -311,14 +304,6 @@ impl Client {
         extras: Extras,
     ) -> Result<Outcome> {
         let frame = self.frame(what, request)?;
-        let permits = Arc::clone(&self.0.permits);
-        let permit = match Arc::clone(&permits).try_acquire_owned() {
-            Ok(permit) => permit,
-            Err(_) => permits
-                .acquire_owned()
-                .await
-                .map_err(|_| self.gone(what))?,
-        };
         let (sender, receiver) = oneshot::channel();
         let id = self.new_call();
         let (watch, watcher) = extras.watch.unzip();
@@ -334,7 +319,6 @@ impl Client {
         let waiting = Waiting {
             sender: Some(sender),
             watcher,
-            _permit: Some(permit),
             then: None,
         };
         if self.send(Command::Call(call, waiting)).is_err() {

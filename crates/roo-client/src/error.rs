@@ -309,9 +309,7 @@ impl Error {
             }
             ErrorKind::NoWatcher => f.write_str("no such watch"),
             ErrorKind::QuotaExceeded => f.write_str("a hard quota above the node is exceeded"),
-            ErrorKind::ReconfigDisabled => {
-                f.write_str("the server has reconfigEnabled=false")
-            }
+            ErrorKind::ReconfigDisabled => f.write_str("the server has reconfigEnabled=false"),
             ErrorKind::ReconfigInProgress => {
                 f.write_str("another reconfiguration is under way; try again later")
             }
@@ -338,7 +336,10 @@ impl Error {
             ErrorKind::BadConnectString(what) => write!(f, "bad connect string: {what}"),
             ErrorKind::Unreachable(what) => write!(f, "no server could be reached: {what}"),
             ErrorKind::NotZooKeeper(what) => {
-                write!(f, "that is no ZooKeeper server: {what}; check host and port")
+                write!(
+                    f,
+                    "that is no ZooKeeper server: {what}; check host and port"
+                )
             }
             ErrorKind::TooLarge { bytes, limit } => write!(
                 f,
@@ -364,7 +365,11 @@ impl fmt::Display for Error {
         if let Some(chroot) = &self.0.chroot
             && self.0.kind == ErrorKind::NoNode
         {
-            write!(f, " (paths are below the chroot {}; does it exist?)", chroot.escape_debug())?;
+            write!(
+                f,
+                " (paths are below the chroot {}; does it exist?)",
+                chroot.escape_debug()
+            )?;
         }
         if self.outcome_unknown() {
             f.write_str("; whether it took effect is not known")?;

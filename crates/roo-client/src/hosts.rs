@@ -65,9 +65,6 @@ fn read(text: &str) -> Result<Hosts, String> {
         None => (rest, ""),
     };
     let chroot = if chroot == "/" { "" } else { chroot };
-    if !chroot.is_empty() && !path::is_valid(chroot) {
-        return Err(format!("{chroot:?} is no path of a node"));
-    }
     let servers = if srv.is_some() {
         if servers.is_empty() || servers.contains([',', ':', ' ']) {
             return Err(format!("{SRV} wants one name, not {servers:?}"));
@@ -77,6 +74,9 @@ fn read(text: &str) -> Result<Hosts, String> {
         let hosts = servers.split(',').map(str::trim);
         Servers::Listed(hosts.map(host).collect::<Result<_, _>>()?)
     };
+    if !chroot.is_empty() && !path::is_valid(chroot) {
+        return Err(format!("{chroot:?} is no path of a node"));
+    }
     Ok(Hosts {
         servers,
         chroot: chroot.to_owned(),
@@ -108,7 +108,8 @@ fn host(text: &str) -> Result<Host, String> {
     } else {
         (text, DEFAULT_PORT)
     };
-    let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']' | '@' | '?');
+    let is_bad =
+        |c: char| c.is_whitespace() || c.is_control() || matches!(c, '[' | ']' | '@' | '?');
     let is_ip = name.parse::<IpAddr>().is_ok();
     if name.is_empty() || name.contains(is_bad) || (name.contains(':') && !is_ip) {
         return Err(format!("{text:?} is no host"));
@@ -134,7 +135,14 @@ mod tests {
     #[test]
     fn every_form_of_a_host_is_understood() {
         let (hosts, chroot) = listed("a, b:1,[::1]:2,[::2],::3,10.0.0.1/x/y");
-        let expected = ["a:2181", "b:1", "[::1]:2", "[::2]:2181", "[::3]:2181", "10.0.0.1:2181"];
+        let expected = [
+            "a:2181",
+            "b:1",
+            "[::1]:2",
+            "[::2]:2181",
+            "[::3]:2181",
+            "10.0.0.1:2181",
+        ];
         assert_eq!(hosts, expected);
         assert_eq!(chroot, "/x/y");
         assert_eq!(listed("a/").1, "");

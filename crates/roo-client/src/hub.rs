@@ -14,7 +14,7 @@ use roo_proto::ids::SessionId;
 use roo_proto::jute::Reader;
 use roo_proto::reply::decode;
 use roo_proto::request::Request;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::client::{Client, Shared};
 use crate::hosts::Hosts;
@@ -40,13 +40,11 @@ pub(crate) enum Command {
     Unwatch(WatcherId),
 }
 
-/// Who waits for a call, and what it holds until it is over.
+/// Who waits for a call.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) sender: Option<oneshot::Sender<Outcome>>,
     pub(crate) watcher: Option<(WatcherId, Watcher)>,
-    /// A place in line, given back with the rest.
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
     /// What the hub itself goes on with.
     pub(crate) then: Option<Then>,
 }
@@ -112,7 +110,6 @@ pub(crate) fn pair(hosts: &Hosts, options: &Options) -> (Client, Hub) {
     let shared = Shared {
         weak: WeakCommands(sender.downgrade()),
         commands: sender,
-        permits: Arc::new(Semaphore::new(options.in_flight_max.clamp(1, 1 << 20))),
         status: seen,
         facts: Arc::clone(&facts),
         chroot: hosts.chroot.clone(),
@@ -249,7 +246,9 @@ impl Hub {
             return;
         };
         if let Ok(reply) = &result {
-            self.facts.last_zxid.fetch_max(reply.zxid.0, Ordering::Relaxed);
+            self.facts
+                .last_zxid
+                .fetch_max(reply.zxid.0, Ordering::Relaxed);
         }
         if is_watching && let Some((id, watcher)) = waiting.watcher {
             self.watchers.insert(id, watcher);
@@ -273,7 +272,8 @@ impl Hub {
             };
             let id = CallId(self.facts.next_id.fetch_add(1, Ordering::Relaxed));
             self.waiting.insert(id, Waiting::default());
-            self.ready.push_back(Event::Submit(detached_delete(id, &path)));
+            self.ready
+                .push_back(Event::Submit(detached_delete(id, &path)));
         }
     }
 

@@ -5,7 +5,7 @@ use roo_proto::request::{Create, MultiOp, MultiReadOp, RequestAcl};
 use roo_proto::stat::Stat;
 
 use crate::error::{ErrorKind, Result};
-use crate::types::{Created, CreateOptions, Node, Version};
+use crate::types::{CreateOptions, Created, Node, Version};
 
 /// Changes that take effect together or not at all, in order: a later one sees what an earlier one
 /// did.
@@ -67,12 +67,7 @@ impl Multi {
     }
 
     /// And sets a node's data, as [`crate::Client::set`].
-    pub fn set(
-        mut self,
-        path: &str,
-        data: impl AsRef<[u8]>,
-        version: impl Into<Version>,
-    ) -> Self {
+    pub fn set(mut self, path: &str, data: impl AsRef<[u8]>, version: impl Into<Version>) -> Self {
         self.0.push(Op::Set {
             path: path.to_owned(),
             data: data.as_ref().to_vec(),
@@ -128,7 +123,8 @@ impl Multi {
     ) -> Result<Vec<MultiOp<'_>>, (usize, ErrorKind)> {
         let ops = self.0.iter().enumerate();
         ops.map(|(at, op)| {
-            let sequential = matches!(op, Op::Create { options, .. } if options.kind.is_sequential());
+            let sequential =
+                matches!(op, Op::Create { options, .. } if options.kind.is_sequential());
             let path = self.path(at).unwrap_or_default();
             let path = real(path, sequential).map_err(|kind| (at, kind))?.into();
             Ok(match op {
@@ -162,9 +158,10 @@ pub(crate) fn create<'a>(
     options: &'a CreateOptions,
 ) -> Result<Create<'a>, ErrorKind> {
     let (op, flags) = options.kind.wire();
-    let ttl = options.kind.ttl_ms().ok_or_else(|| {
-        ErrorKind::BadArguments("a time to live is 1 ms to 2^40 - 1 ms".into())
-    })?;
+    let ttl = options
+        .kind
+        .ttl_ms()
+        .ok_or_else(|| ErrorKind::BadArguments("a time to live is 1 ms to 2^40 - 1 ms".into()))?;
     Ok(Create {
         op,
         path: Some(path),

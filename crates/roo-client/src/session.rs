@@ -262,7 +262,10 @@ pub struct Failure {
 #[allow(missing_docs)] // See `ErrorKind`.
 pub enum Why {
     /// The server refused it.
-    Refused { code: ErrorCode, zxid: Zxid },
+    Refused {
+        code: ErrorCode,
+        zxid: Zxid,
+    },
     ConnectionLoss,
     SessionExpired,
     AuthFailed,
@@ -270,7 +273,10 @@ pub enum Why {
     Closed,
     Unreachable(String),
     NotZooKeeper(String),
-    TooLarge { bytes: usize, limit: usize },
+    TooLarge {
+        bytes: usize,
+        limit: usize,
+    },
 }
 
 /// How a session is.

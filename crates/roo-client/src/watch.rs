@@ -149,7 +149,10 @@ impl Future for OneWatch {
 impl Drop for OneWatch {
     fn drop(&mut self) {
         let is_pending = !self.event.is_terminated()
-            && matches!(self.event.try_recv(), Err(oneshot::error::TryRecvError::Empty));
+            && matches!(
+                self.event.try_recv(),
+                Err(oneshot::error::TryRecvError::Empty)
+            );
         if is_pending {
             self.commands.send(Command::Unwatch(self.id));
         }

@@ -36,10 +36,12 @@ impl Client {
             .into_iter()
             .map(|result| self.op_result(&reply, result))
             .collect();
-        results.filter(|list| list.len() == ops.len()).ok_or_else(|| {
-            let kind = ErrorKind::Protocol("results that do not match the operations".into());
-            self.fail(what, kind).sent(true)
-        })
+        results
+            .filter(|list| list.len() == ops.len())
+            .ok_or_else(|| {
+                let kind = ErrorKind::Protocol("results that do not match the operations".into());
+                self.fail(what, kind).sent(true)
+            })
     }
 
     fn refusal(&self, ops: &Multi, results: &[MultiResult<'_>]) -> Result<()> {

@@ -33,7 +33,10 @@ impl Client {
             self.create_real(what, &at, b"").await?;
         }
         let limits = text(&quota);
-        if !self.create_real(what, &join(&at, QUOTA_LIMITS), limits.as_bytes()).await? {
+        if !self
+            .create_real(what, &join(&at, QUOTA_LIMITS), limits.as_bytes())
+            .await?
+        {
             let request = Request::SetData {
                 path: Some(join(&at, QUOTA_LIMITS).into()),
                 data: Some(limits.as_bytes()),
@@ -131,7 +134,11 @@ impl Client {
         while let Some((parent, _)) = above.rsplit_once('/')
             && parent.len() > QUOTA.len()
         {
-            if self.text_at(what, &join(parent, QUOTA_LIMITS)).await?.is_some() {
+            if self
+                .text_at(what, &join(parent, QUOTA_LIMITS))
+                .await?
+                .is_some()
+            {
                 return Err(refuse(parent));
             }
             above = parent;

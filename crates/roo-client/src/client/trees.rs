@@ -111,7 +111,9 @@ impl Client {
             let lists = parents.iter().map(|parent| self.names_at(what, parent));
             let mut lists = stream::iter(lists).buffered(WALK_WIDTH);
             for parent in &parents {
-                let Some(names) = lists.next().await else { break };
+                let Some(names) = lists.next().await else {
+                    break;
+                };
                 let parent = if parent == "/" { "" } else { parent };
                 let children = names?.into_iter().map(|name| format!("{parent}/{name}"));
                 nodes.extend(children.filter(|child| child != ZOOKEEPER));
@@ -168,9 +170,8 @@ impl Client {
         let reply = self.call(what, OnLoss::Fail, &request).await?;
         let results = decode::multi(&reply.body);
         let results = results.map_err(|error| self.unreadable(what, error))?;
-        let is_failed = |result: &decode::MultiResult<'_>| {
-            matches!(result, decode::MultiResult::Failed(_))
-        };
+        let is_failed =
+            |result: &decode::MultiResult<'_>| matches!(result, decode::MultiResult::Failed(_));
         if !results.iter().any(is_failed) {
             return Ok(batch.len() as u64);
         }

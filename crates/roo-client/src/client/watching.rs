@@ -92,8 +92,7 @@ impl Client {
             WatchMode::PersistentRecursive => (WatchedBy::PersistentRecursive, 1),
         };
         let weak = self.0.weak.clone();
-        let (stream, watcher) =
-            WatchStream::new(self.new_watcher(), self.0.watch_buffer_max, weak);
+        let (stream, watcher) = WatchStream::new(self.new_watcher(), self.0.watch_buffer_max, weak);
         let new = NewWatch {
             watcher: stream.id(),
             by,

@@ -17,7 +17,12 @@ pub(super) async fn all(servers: &Servers, wait: Duration) -> (Vec<SocketAddr>, 
         Servers::DnsSrv(name) => match timeout(wait, srv(name)).await {
             Ok(Ok(hosts)) => hosts,
             Ok(Err(why)) => return (Vec::new(), vec![format!("SRV records of {name}: {why}")]),
-            Err(_) => return (Vec::new(), vec![format!("SRV records of {name}: no answer")]),
+            Err(_) => {
+                return (
+                    Vec::new(),
+                    vec![format!("SRV records of {name}: no answer")],
+                );
+            }
         },
     };
     let found = join_all(hosts.iter().map(|host| one(host, wait))).await;

@@ -120,7 +120,8 @@ impl Session {
             self.end(SessionState::Closed, Why::NotZooKeeper(what), effects);
             return;
         }
-        let doubled = self.options.back_off.first * 2u32.saturating_pow(search.failed_rounds.min(16));
+        let doubled =
+            self.options.back_off.first * 2u32.saturating_pow(search.failed_rounds.min(16));
         search.failed_rounds = search.failed_rounds.saturating_add(1);
         let mut pause = doubled.min(self.options.back_off.max);
         if !is_first {
@@ -330,7 +331,9 @@ impl Session {
         let search = &mut self.connecting;
         let mut others = search.round.clone();
         others.retain(|other| *other != address);
-        let next = others.get(search.next_probed % others.len().max(1)).copied();
+        let next = others
+            .get(search.next_probed % others.len().max(1))
+            .copied();
         search.next_probed = search.next_probed.wrapping_add(1);
         let pause = self.options.back_off.first * 2u32.saturating_pow(search.probes.min(10));
         search.probes = search.probes.saturating_add(1);

@@ -64,7 +64,7 @@ impl Session {
             };
             if let Some(at) = waiting {
                 // A repeated call has been sent once.
-                let sent = self.queue.get(at).is_some_and(Call::was_sent);
+                let sent = self.queue.get(at).is_some_and(|call| call.xid() != 0);
                 self.queue.remove(at);
                 complete(call, Err(failure(sent)), effects);
                 continue;
@@ -84,7 +84,11 @@ impl Session {
     /// The deadlines of calls that are over are not waited for.
     pub(super) fn forget_deadlines(&mut self) {
         let first = self.sent.iter().find_map(|sent| match &sent.what {
-            SentWhat::Call { id, is_patient: false, .. } => Some(*id),
+            SentWhat::Call {
+                id,
+                is_patient: false,
+                ..
+            } => Some(*id),
             _ => None,
         });
         let queued = self.queue.iter().find(|call| !call.is_patient);
@@ -134,7 +138,7 @@ impl Session {
             }
         }
         for call in std::mem::take(&mut self.queue) {
-            let sent = call.was_sent();
+            let sent = call.xid() != 0;
             let why = why.clone();
             complete(call.id, Err(Failure { why, sent }), effects);
         }
@@ -186,12 +190,5 @@ impl Session {
             Event::LinkOpened { link } => effects.push(Effect::CloseLink { link }),
             _ => {}
         }
-    }
-}
-
-impl Call {
-    /// A call that waits to be made again.
-    pub(super) fn was_sent(&self) -> bool {
-        self.frame.get(4..8).is_some_and(|xid| xid != [0; 4])
     }
 }

@@ -189,9 +189,11 @@ impl Session {
                     is_watching: is_watching && is_wanted,
                 }));
                 self.forget_deadlines();
+                self.send_queued(now, effects);
             }
             SentWhat::SetWatches { told } => {
                 for watcher in told {
+                    self.watches.end_gap(watcher);
                     if let Some(path) = self.watches.path(watcher) {
                         effects.push(Effect::Tell(Notice::Fired {
                             watcher,
@@ -260,6 +262,8 @@ impl Session {
                     limit: self.options.max_reply_bytes,
                 };
                 complete(id, Err(Failure { why, sent: true }), effects);
+                self.forget_deadlines();
+                self.send_queued(now, effects);
             }
             _ => self.drop_connection(now, link, effects),
         }

@@ -7,7 +7,9 @@ use roo_proto::request::Request;
 
 use super::sent::{Auth, Sent, SentWhat};
 use super::watches::{Removed, Unwatching};
-use super::{Call, CallId, Closing, Effect, Failure, LinkId, Notice, Phase, Session, WatcherId, Why};
+use super::{
+    Call, CallId, Closing, Effect, Failure, LinkId, Notice, Phase, Session, WatcherId, Why,
+};
 use crate::state::SessionState;
 
 /// Java: `MAX_SEND_PING_INTERVAL`.
@@ -19,9 +21,13 @@ impl Session {
         for at in 0..self.auths.len() {
             self.send_auth(now, at, effects);
         }
+        self.watches.begin_gap();
         let mut packets = Vec::new();
         for batch in self.watches.batches(self.zxid_relative.0) {
-            packets.push((frame(&Request::SetWatches(batch.watches), XID_SET_WATCHES), batch.told));
+            packets.push((
+                frame(&Request::SetWatches(batch.watches), XID_SET_WATCHES),
+                batch.told,
+            ));
         }
         for (frame, told) in packets {
             let what = SentWhat::SetWatches { told };
@@ -31,10 +37,21 @@ impl Session {
             });
             self.send(now, frame, effects);
         }
-        while let Some(call) = self.queue.pop_front() {
+        self.send_queued(now, effects);
+    }
+
+    /// Sends what waits, as much as may be under way at once.
+    pub(super) fn send_queued(&mut self, now: Time, effects: &mut Vec<Effect>) {
+        if self.link().is_none() {
+            return;
+        }
+        while self.sent.len() < self.options.in_flight_max.max(1)
+            && let Some(call) = self.queue.pop_front()
+        {
             self.send_call(now, call, effects);
         }
-        if self.closing.is_some() {
+        let must_close = self.closing.as_ref().is_some_and(|c| !c.is_sent);
+        if must_close && self.queue.is_empty() {
             self.send_close(now, effects);
         }
     }
@@ -73,15 +90,16 @@ impl Session {
         {
             self.deadlines.push_back((now.after(timeout), call.id));
         }
-        if self.link().is_some() {
-            self.send_call(now, call, effects);
-        } else {
-            self.queue.push_back(call);
-        }
+        self.queue.push_back(call);
+        self.send_queued(now, effects);
     }
 
     fn send_call(&mut self, now: Time, call: Call, effects: &mut Vec<Effect>) {
-        let xid = self.xid();
+        let xid = match call.xid() {
+            0 => self.xid(),
+            // A repeated call keeps its number: it is still unique, and still in order.
+            xid => xid,
+        };
         let (sent, frame) = call.send(xid);
         self.sent.push_back(sent);
         self.send(now, frame, effects);
@@ -166,12 +184,7 @@ impl Session {
         })
     }
 
-    pub(super) fn on_close(
-        &mut self,
-        now: Time,
-        call: Option<CallId>,
-        effects: &mut Vec<Effect>,
-    ) {
+    pub(super) fn on_close(&mut self, now: Time, call: Option<CallId>, effects: &mut Vec<Effect>) {
         if let Some(closing) = &mut self.closing {
             closing.calls.extend(call);
             return;
@@ -182,7 +195,7 @@ impl Session {
             is_sent: false,
         });
         if self.link().is_some() {
-            self.send_close(now, effects);
+            self.send_queued(now, effects);
         } else if self.status.session == SessionId(0) {
             // There is nothing at any server that could be closed.
             self.end(SessionState::Closed, Why::Closed, effects);

@@ -25,7 +25,9 @@ pub(super) enum SentWhat {
         is_patient: bool,
     },
     /// Watches registered again; who is told of the gap.
-    SetWatches { told: Vec<WatcherId> },
+    SetWatches {
+        told: Vec<WatcherId>,
+    },
     /// Nobody waits for the answer.
     Forgotten,
     Close,
@@ -50,18 +52,18 @@ impl Auth {
 }
 
 impl Call {
+    /// Its number; 0 before it was sent.
+    pub(super) fn xid(&self) -> i32 {
+        let xid = self.frame.get(4..8).and_then(|xid| xid.try_into().ok());
+        xid.map_or(0, i32::from_be_bytes)
+    }
+
     /// Gives the frame its number and makes it a sent one.
     pub(super) fn send(self, xid: i32) -> (Sent, Bytes) {
         let mut frame = self.frame;
-        // A repeated call keeps its number: it is still unique, and still in order.
-        let xid = match frame.get_mut(4..8) {
-            Some(slot) if slot == [0; 4] => {
-                slot.copy_from_slice(&xid.to_be_bytes());
-                xid
-            }
-            Some(slot) => slot.try_into().map_or(xid, i32::from_be_bytes),
-            None => xid,
-        };
+        if let Some(slot) = frame.get_mut(4..8) {
+            slot.copy_from_slice(&xid.to_be_bytes());
+        }
         let frame = Bytes::from(frame);
         let sent = Sent {
             xid,

@@ -137,7 +137,12 @@ impl Script {
         self.packet(&frame)
     }
 
-    fn submit(&mut self, id: u64, request: &Request<'_>, watch: Option<(u64, WatchedBy)>) -> &mut Self {
+    fn submit(
+        &mut self,
+        id: u64,
+        request: &Request<'_>,
+        watch: Option<(u64, WatchedBy)>,
+    ) -> &mut Self {
         let mut frame = Vec::new();
         request.encode_frame(&mut frame, 0);
         let path = match request {

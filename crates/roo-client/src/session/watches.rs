@@ -1,7 +1,7 @@
 //! Which watches are set, who is told of what, and in which packets they are registered again.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use roo_proto::path;
 use roo_proto::request::SetWatches;
@@ -86,6 +86,8 @@ const BATCH_BYTES: usize = 128 * 1024;
 pub(super) struct Watches {
     tables: [BTreeMap<String, Vec<WatcherId>>; 5],
     by_id: BTreeMap<WatcherId, (Table, String)>,
+    /// Streams that are told of a gap soon: what they are told before says nothing more.
+    in_gap: BTreeSet<WatcherId>,
 }
 
 /// A packet's worth of watches to register again.
@@ -178,7 +180,7 @@ impl Watches {
             EventKind::Deleted => &[Table::Data, Table::Exist, Table::Child, Table::Persistent],
             EventKind::Gap => &[],
         };
-        let mut told = Vec::new();
+        let mut told: Vec<(WatcherId, bool)> = Vec::new();
         for table in tables {
             if table.is_one_shot() {
                 let fired = self.table_mut(*table).remove(path).unwrap_or_default();
@@ -193,6 +195,7 @@ impl Watches {
         if kind != EventKind::ChildrenChanged && !self.table(Table::Recursive).is_empty() {
             self.fire_recursive(path, &mut told);
         }
+        told.retain(|(watcher, _)| !self.in_gap.contains(watcher));
         told
     }
 
@@ -208,6 +211,17 @@ impl Watches {
                 _ => return,
             }
         }
+    }
+
+    /// The streams among them wait for a gap from here on.
+    pub(super) fn begin_gap(&mut self) {
+        let streams = [Table::Persistent, Table::Recursive];
+        let watchers = streams.iter().flat_map(|table| self.table(*table).values());
+        self.in_gap = watchers.flatten().copied().collect();
+    }
+
+    pub(super) fn end_gap(&mut self, watcher: WatcherId) {
+        self.in_gap.remove(&watcher);
     }
 
     /// Everything, in packets that are not too large.

@@ -26,7 +26,10 @@ async fn who_speaks_something_else_is_named() {
     let error = error.unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NotZooKeeper(_)));
     let text = error.to_string();
-    assert!(text.contains("HTTP/1.1") && text.contains(&address.to_string()), "{text}");
+    assert!(
+        text.contains("HTTP/1.1") && text.contains(&address.to_string()),
+        "{text}"
+    );
     assert!(!text.contains('\n'));
     web.abort();
 }
@@ -130,7 +133,13 @@ async fn a_lost_session_ends_everything() {
     assert_eq!(soon(states.next()).await, None);
     assert_eq!(soon(watch).await, Err(WatchEnd::SessionExpired));
     assert!(soon(gone).await.is_ok());
-    assert!(client.create("/y", "", NodeKind::Ephemeral).await.unwrap_err().session_lost());
+    assert!(
+        client
+            .create("/y", "", NodeKind::Ephemeral)
+            .await
+            .unwrap_err()
+            .session_lost()
+    );
     assert!(client.close().await.is_ok());
     assert_eq!(client.state(), SessionState::Expired);
 }
@@ -150,8 +159,9 @@ async fn a_session_goes_on_in_another_client() {
     assert_eq!(second.session_id(), first.session_id());
     assert_eq!(soon(second.ephemerals("/")).await.unwrap(), ["/e"]);
     soon(second.close()).await.unwrap();
+    let hosts = server.address.to_string();
     let third = Client::connect(
-        &server.address.to_string(),
+        &hosts,
         Options {
             credentials: Some(credentials),
             ..Options::default()

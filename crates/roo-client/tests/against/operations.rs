@@ -11,7 +11,10 @@ use crate::server::Server;
 async fn nodes_of_every_kind_are_created() {
     let server = Server::start();
     let client = server.client().await;
-    let created = client.create("/a", "data", NodeKind::Persistent).await.unwrap();
+    let created = client
+        .create("/a", "data", NodeKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(created.path, "/a");
     assert_eq!(created.stat.czxid, created.zxid.0);
     assert_eq!(created.stat.data_length, 4);
@@ -26,10 +29,17 @@ async fn nodes_of_every_kind_are_created() {
     }
     let ttl = Duration::from_secs(3600);
     client.create("/c", b"", NodeKind::Container).await.unwrap();
-    client.create("/t", b"", NodeKind::PersistentTtl(ttl)).await.unwrap();
-    let created = client.create("/t", b"", NodeKind::PersistentSequentialTtl(ttl)).await;
+    client
+        .create("/t", b"", NodeKind::PersistentTtl(ttl))
+        .await
+        .unwrap();
+    let created = client
+        .create("/t", b"", NodeKind::PersistentSequentialTtl(ttl))
+        .await;
     assert_eq!(created.unwrap().path, "/t0000000003");
-    let only_digits = client.create("/c/", b"", NodeKind::PersistentSequential).await;
+    let only_digits = client
+        .create("/c/", b"", NodeKind::PersistentSequential)
+        .await;
     assert_eq!(only_digits.unwrap().path, "/c/0000000000");
     let mut ephemerals = client.ephemerals("/").await.unwrap();
     ephemerals.sort();
@@ -46,7 +56,10 @@ async fn a_node_is_read_changed_and_deleted() {
     let server = Server::start();
     let client = server.client().await;
     let nothing: &[u8] = &[];
-    client.create("/a", nothing, NodeKind::Persistent).await.unwrap();
+    client
+        .create("/a", nothing, NodeKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(client.get("/a").await.unwrap().data, nothing);
     let stat = client.set("/a", "x", 0).await.unwrap();
     assert_eq!(stat.version, 1);
@@ -58,13 +71,23 @@ async fn a_node_is_read_changed_and_deleted() {
     assert_eq!(error.code(), ErrorCode::BAD_VERSION);
     assert_eq!((error.operation(), error.path()), ("set", Some("/a")));
     assert!(!error.is_retryable() && !error.outcome_unknown() && !error.session_lost());
-    assert!(error.to_string().starts_with("set /a: the node has another version"));
+    assert!(
+        error
+            .to_string()
+            .starts_with("set /a: the node has another version")
+    );
     client.set("/a", "y", Version::Any).await.unwrap();
-    assert_eq!(client.delete("/a", 7).await.unwrap_err().code(), ErrorCode::BAD_VERSION);
+    assert_eq!(
+        client.delete("/a", 7).await.unwrap_err().code(),
+        ErrorCode::BAD_VERSION
+    );
     client.sync("/a").await.unwrap();
     client.delete("/a", 2).await.unwrap();
     assert_eq!(client.exists("/a").await.unwrap(), None);
-    assert_eq!(*client.get("/a").await.unwrap_err().kind(), ErrorKind::NoNode);
+    assert_eq!(
+        *client.get("/a").await.unwrap_err().kind(),
+        ErrorKind::NoNode
+    );
     assert!(client.last_zxid().0 > stat.mzxid);
 }
 
@@ -73,25 +96,46 @@ async fn refusals_have_their_kinds() {
     let server = Server::start();
     let client = server.client().await;
     client.create("/a", b"", NodeKind::Ephemeral).await.unwrap();
-    client.create("/p", b"", NodeKind::Persistent).await.unwrap();
-    client.create("/p/q", b"", NodeKind::Persistent).await.unwrap();
+    client
+        .create("/p", b"", NodeKind::Persistent)
+        .await
+        .unwrap();
+    client
+        .create("/p/q", b"", NodeKind::Persistent)
+        .await
+        .unwrap();
     let persistent = NodeKind::Persistent;
     let kind = |result: roo_client::Result<roo_client::Created>| result.unwrap_err().kind().clone();
-    assert_eq!(kind(client.create("/a", b"", persistent).await), ErrorKind::NodeExists);
-    assert_eq!(kind(client.create("/x/y", b"", persistent).await), ErrorKind::NoNode);
+    assert_eq!(
+        kind(client.create("/a", b"", persistent).await),
+        ErrorKind::NodeExists
+    );
+    assert_eq!(
+        kind(client.create("/x/y", b"", persistent).await),
+        ErrorKind::NoNode
+    );
     assert_eq!(
         kind(client.create("/a/b", b"", persistent).await),
         ErrorKind::NoChildrenForEphemerals
     );
     let nobody = CreateOptions::new(persistent, Vec::new());
-    assert_eq!(kind(client.create("/b", b"", nobody).await), ErrorKind::InvalidAcl);
+    assert_eq!(
+        kind(client.create("/b", b"", nobody).await),
+        ErrorKind::InvalidAcl
+    );
     let for_ever = NodeKind::PersistentTtl(Duration::ZERO);
     let refused = kind(client.create("/b", b"", for_ever).await);
     assert!(matches!(refused, ErrorKind::BadArguments(_)));
-    assert_eq!(*client.delete("/p", Version::Any).await.unwrap_err().kind(), ErrorKind::NotEmpty);
+    assert_eq!(
+        *client.delete("/p", Version::Any).await.unwrap_err().kind(),
+        ErrorKind::NotEmpty
+    );
     for path in ["", "a", "/a/", "//", "/a/../b", "/a\u{1}"] {
         let refused = client.get(path).await.unwrap_err();
-        assert!(matches!(refused.kind(), ErrorKind::BadArguments(_)), "{path:?}");
+        assert!(
+            matches!(refused.kind(), ErrorKind::BadArguments(_)),
+            "{path:?}"
+        );
         assert!(!refused.to_string().contains('\u{1}'));
     }
 }
@@ -102,14 +146,20 @@ async fn a_node_too_large_is_refused_here_and_the_connection_lives() {
     let client = server.client().await;
     let server_before = client.server();
     let large = vec![0; 0xf_ffff];
-    let refused = client.create("/a", &large, NodeKind::Persistent).await.unwrap_err();
+    let refused = client
+        .create("/a", &large, NodeKind::Persistent)
+        .await
+        .unwrap_err();
     assert!(matches!(
         refused.kind(),
         ErrorKind::TooLarge { bytes, limit: 0xf_ffff } if *bytes > large.len()
     ));
     assert!(!refused.outcome_unknown());
     let most = 0xf_ffff - 100;
-    client.create("/a", &large[..most], NodeKind::Persistent).await.unwrap();
+    client
+        .create("/a", &large[..most], NodeKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(client.get("/a").await.unwrap().data.len(), most);
     assert_eq!(client.server(), server_before);
 }
@@ -122,10 +172,16 @@ async fn a_reply_too_large_fails_alone() {
         ..Options::default()
     });
     let client = client.await;
-    client.create("/a", vec![7; 5000], NodeKind::Persistent).await.unwrap();
+    client
+        .create("/a", vec![7; 5000], NodeKind::Persistent)
+        .await
+        .unwrap();
     let (large, small) = tokio::join!(client.get("/a"), client.exists("/a"));
     let refused = large.unwrap_err();
-    assert!(matches!(refused.kind(), ErrorKind::TooLarge { limit: 1000, .. }), "{refused}");
+    assert!(
+        matches!(refused.kind(), ErrorKind::TooLarge { limit: 1000, .. }),
+        "{refused}"
+    );
     assert_eq!(small.unwrap().unwrap().data_length, 5000);
 }
 
@@ -152,7 +208,10 @@ async fn a_multi_does_everything_or_nothing() {
     else {
         panic!("{results:?}");
     };
-    assert_eq!((first.path.as_str(), second.path.as_str()), ("/m", "/m/s-0000000000"));
+    assert_eq!(
+        (first.path.as_str(), second.path.as_str()),
+        ("/m", "/m/s-0000000000")
+    );
     assert_eq!((first.zxid, stat.version), (second.zxid, 1));
     let ops = Multi::new()
         .set("/m", "3", 1)
@@ -161,7 +220,11 @@ async fn a_multi_does_everything_or_nothing() {
     let error = client.multi(ops).await.unwrap_err();
     assert_eq!((error.failed_op(), error.path()), (Some(1), Some("/x/y")));
     assert_eq!(*error.kind(), ErrorKind::NoNode);
-    let codes = [ErrorCode::OK, ErrorCode::NO_NODE, ErrorCode::RUNTIME_INCONSISTENCY];
+    let codes = [
+        ErrorCode::OK,
+        ErrorCode::NO_NODE,
+        ErrorCode::RUNTIME_INCONSISTENCY,
+    ];
     assert_eq!(error.op_codes(), codes);
     assert_eq!(client.get("/m").await.unwrap().data, "2");
     assert_eq!(client.multi(Multi::new()).await.unwrap(), []);
@@ -171,13 +234,26 @@ async fn a_multi_does_everything_or_nothing() {
 async fn reads_are_made_together_and_fail_one_by_one() {
     let server = Server::start();
     let client = server.client().await;
-    client.create("/m", "1", NodeKind::Persistent).await.unwrap();
-    client.create("/m/c", "", NodeKind::Persistent).await.unwrap();
-    let ops = MultiRead::new().get("/m").get("/x").children("/m").children("/m/c");
+    client
+        .create("/m", "1", NodeKind::Persistent)
+        .await
+        .unwrap();
+    client
+        .create("/m/c", "", NodeKind::Persistent)
+        .await
+        .unwrap();
+    let ops = MultiRead::new()
+        .get("/m")
+        .get("/x")
+        .children("/m")
+        .children("/m/c");
     let results = client.multi_read(ops).await.unwrap();
     assert!(matches!(&results[0], Ok(ReadResult::Node(node)) if node.data == "1"));
     let error = results[1].clone().unwrap_err();
-    assert_eq!((error.kind(), error.path()), (&ErrorKind::NoNode, Some("/x")));
+    assert_eq!(
+        (error.kind(), error.path()),
+        (&ErrorKind::NoNode, Some("/x"))
+    );
     assert_eq!(results[2], Ok(ReadResult::Children(vec!["c".into()])));
     assert_eq!(results[3], Ok(ReadResult::Children(Vec::new())));
 }
@@ -192,19 +268,28 @@ async fn identities_decide_who_may_do_what() {
     let client = client.await;
     let mut ids: Vec<_> = client.who_am_i().await.unwrap();
     ids.sort();
-    assert_eq!((ids[0].scheme.as_str(), ids[0].id.as_str()), ("digest", "ann"));
+    assert_eq!(
+        (ids[0].scheme.as_str(), ids[0].id.as_str()),
+        ("digest", "ann")
+    );
     let own = CreateOptions::new(NodeKind::Persistent, acls::creator_all());
     client.create("/own", "x", own).await.unwrap();
     let (list, _) = client.acl("/own").await.unwrap();
     assert_eq!(list, [acls::digest("ann", "secret")]);
     let other = server.client().await;
-    assert_eq!(*other.get("/own").await.unwrap_err().kind(), ErrorKind::NoAuth);
+    assert_eq!(
+        *other.get("/own").await.unwrap_err().kind(),
+        ErrorKind::NoAuth
+    );
     other.add_auth("digest", "ann:secret").await.unwrap();
     assert_eq!(other.get("/own").await.unwrap().data, "x");
     let read_write = (Permissions::READ | Permissions::WRITE).bits();
     let list = [Acl::new(read_write, "world", "anyone")];
     assert_eq!(client.set_acl("/own", &list, 0).await.unwrap().aversion, 1);
-    let refused = client.set_acl("/own", &list, Version::Any).await.unwrap_err();
+    let refused = client
+        .set_acl("/own", &list, Version::Any)
+        .await
+        .unwrap_err();
     assert_eq!(*refused.kind(), ErrorKind::NoAuth);
     let refused = other.add_auth("nonsense", "").await.unwrap_err();
     assert_eq!(*refused.kind(), ErrorKind::AuthFailed);
@@ -218,13 +303,26 @@ async fn paths_are_below_the_chroot() {
     let hosts = format!("{}/app/one", server.address);
     let client = crate::server::connect(&hosts, Options::default()).await;
     let root = server.client().await;
-    let error = client.create("/a", b"", NodeKind::Persistent).await.unwrap_err();
+    let error = client
+        .create("/a", b"", NodeKind::Persistent)
+        .await
+        .unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::NoNode);
     assert!(error.to_string().contains("/app/one"), "{error}");
     client.create_parents("/a/b/c").await.unwrap();
-    assert_eq!(root.exists("/app/one/a/b").await.unwrap().unwrap().num_children, 0);
+    assert_eq!(
+        root.exists("/app/one/a/b")
+            .await
+            .unwrap()
+            .unwrap()
+            .num_children,
+        0
+    );
     client.create_parents("/a/b/c").await.unwrap();
-    let created = client.create("/a/b/c", "", NodeKind::Ephemeral).await.unwrap();
+    let created = client
+        .create("/a/b/c", "", NodeKind::Ephemeral)
+        .await
+        .unwrap();
     assert_eq!(created.path, "/a/b/c");
     assert_eq!(client.ephemerals("/").await.unwrap(), ["/a/b/c"]);
     assert_eq!(client.children("/").await.unwrap().names, ["a"]);
@@ -246,7 +344,10 @@ async fn a_whole_subtree_is_deleted() {
     client.create("/t", "", NodeKind::Persistent).await.unwrap();
     for at in 0..30 {
         let parent = format!("/t/{at}");
-        client.create(&parent, "", NodeKind::Persistent).await.unwrap();
+        client
+            .create(&parent, "", NodeKind::Persistent)
+            .await
+            .unwrap();
         let children = (0..50).fold(Multi::new(), |multi, child| {
             multi.create(&format!("{parent}/{child}"), "", NodeKind::Persistent)
         });
@@ -254,7 +355,10 @@ async fn a_whole_subtree_is_deleted() {
     }
     assert_eq!(client.delete_all("/t").await.unwrap(), 1531);
     let error = client.delete_all("/t").await.unwrap_err();
-    assert_eq!((error.kind(), error.path()), (&ErrorKind::NoNode, Some("/t")));
+    assert_eq!(
+        (error.kind(), error.path()),
+        (&ErrorKind::NoNode, Some("/t"))
+    );
     client.create("/u", "", NodeKind::Persistent).await.unwrap();
     assert_eq!(client.delete_all("/").await.unwrap(), 1);
     assert_eq!(client.children("/").await.unwrap().names, ["zookeeper"]);
@@ -267,7 +371,11 @@ async fn a_subtree_that_grows_while_it_is_deleted_goes_too() {
     client.create("/t", "", NodeKind::Persistent).await.unwrap();
     let grow = async {
         let mut made = 0;
-        while other.create("/t/n", "", NodeKind::PersistentSequential).await.is_ok() {
+        while other
+            .create("/t/n", "", NodeKind::PersistentSequential)
+            .await
+            .is_ok()
+        {
             made += 1;
             if made == 20 {
                 return;
@@ -285,7 +393,10 @@ async fn a_quota_is_set_measured_enforced_and_taken_away() {
     let server = Server::start();
     let client = server.client().await;
     client.create("/q", "", NodeKind::Persistent).await.unwrap();
-    client.create("/q/c", "123", NodeKind::Persistent).await.unwrap();
+    client
+        .create("/q/c", "123", NodeKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(client.quota("/q").await.unwrap(), None);
     let quota = Quota {
         bytes: Some(100),
@@ -295,7 +406,10 @@ async fn a_quota_is_set_measured_enforced_and_taken_away() {
     client.set_quota("/q", quota).await.unwrap();
     let status = client.quota("/q").await.unwrap().unwrap();
     assert_eq!((status.limits, status.nodes, status.bytes), (quota, 2, 3));
-    let refused = client.create("/q/d", "", NodeKind::Persistent).await.unwrap_err();
+    let refused = client
+        .create("/q/d", "", NodeKind::Persistent)
+        .await
+        .unwrap_err();
     assert_eq!(*refused.kind(), ErrorKind::QuotaExceeded);
     let refused = client.set_quota("/q/c", quota).await.unwrap_err();
     assert!(refused.to_string().contains("/q has a quota"), "{refused}");
@@ -304,12 +418,18 @@ async fn a_quota_is_set_measured_enforced_and_taken_away() {
         ..Quota::default()
     };
     client.set_quota("/q", wider).await.unwrap();
-    client.create("/q/d", "", NodeKind::Persistent).await.unwrap();
+    client
+        .create("/q/d", "", NodeKind::Persistent)
+        .await
+        .unwrap();
     client.delete_quota("/q").await.unwrap();
     assert_eq!(client.quota("/q").await.unwrap(), None);
     let gone = client.delete_quota("/q").await.unwrap_err();
     assert_eq!(*gone.kind(), ErrorKind::NoNode);
-    assert_eq!(client.children("/zookeeper/quota").await.unwrap().names, [""; 0]);
+    assert_eq!(
+        client.children("/zookeeper/quota").await.unwrap().names,
+        [""; 0]
+    );
 }
 
 #[tokio::test]

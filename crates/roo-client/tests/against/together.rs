@@ -9,7 +9,10 @@ use crate::server::{Server, soon};
 async fn many_callers_share_a_session() {
     let server = Server::start();
     let client = server.client().await;
-    client.create("/n", "0", NodeKind::Persistent).await.unwrap();
+    client
+        .create("/n", "0", NodeKind::Persistent)
+        .await
+        .unwrap();
     let tasks = (0..8).map(|_| {
         let client = client.clone();
         tokio::spawn(async move {
@@ -34,7 +37,9 @@ async fn calls_made_together_are_done_in_their_order() {
     let server = Server::start();
     let client = Arc::new(server.client().await);
     client.create("/n", "", NodeKind::Persistent).await.unwrap();
-    let calls: Vec<_> = (0..5000).map(|at: u32| client.set("/n", at.to_be_bytes(), Version::Any)).collect();
+    let calls: Vec<_> = (0..5000)
+        .map(|at: u32| client.set("/n", at.to_be_bytes(), Version::Any))
+        .collect();
     let results = soon(join_all(calls)).await;
     for (at, result) in results.into_iter().enumerate() {
         assert_eq!(usize::try_from(result.unwrap().version).unwrap(), at + 1);

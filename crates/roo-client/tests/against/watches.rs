@@ -12,13 +12,19 @@ async fn one_shot_watches_fire_once() {
     assert_eq!(absent, None);
     let made = other.create("/a", "1", NodeKind::Persistent).await.unwrap();
     let event = soon(created).await.unwrap();
-    assert_eq!((event.kind, event.path.as_str()), (EventKind::Created, "/a"));
+    assert_eq!(
+        (event.kind, event.path.as_str()),
+        (EventKind::Created, "/a")
+    );
     assert_eq!(event.zxid, Some(made.zxid));
     let (node, changed) = client.get_and_watch("/a").await.unwrap();
     assert_eq!(node.data, "1");
     let (children, born) = client.children_and_watch("/a").await.unwrap();
     assert!(children.names.is_empty());
-    other.create("/a/b", "", NodeKind::Persistent).await.unwrap();
+    other
+        .create("/a/b", "", NodeKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(soon(born).await.unwrap().kind, EventKind::ChildrenChanged);
     let stat = other.set("/a", "2", Version::Any).await.unwrap();
     let event = soon(changed).await.unwrap();
@@ -37,7 +43,12 @@ async fn no_watch_is_left_by_a_call_that_fails_or_a_watch_that_is_dropped() {
     drop(client.exists_and_watch("/absent").await.unwrap());
     drop(client.children_and_watch("/").await.unwrap());
     drop(client.watch("/x", WatchMode::Persistent).await.unwrap());
-    drop(client.watch("/y", WatchMode::PersistentRecursive).await.unwrap());
+    drop(
+        client
+            .watch("/y", WatchMode::PersistentRecursive)
+            .await
+            .unwrap(),
+    );
     server.wait_for_metric("watch_count", "0").await;
 }
 
@@ -47,9 +58,15 @@ async fn a_recursive_stream_tells_everything_below_in_order() {
     let hosts = format!("{}/app", server.address);
     let client = connect(&hosts, Options::default()).await;
     client.create("/", "", NodeKind::Persistent).await.unwrap();
-    let mut stream = client.watch("/", WatchMode::PersistentRecursive).await.unwrap();
+    let mut stream = client
+        .watch("/", WatchMode::PersistentRecursive)
+        .await
+        .unwrap();
     client.create("/a", "", NodeKind::Persistent).await.unwrap();
-    client.create("/a/b", "", NodeKind::Persistent).await.unwrap();
+    client
+        .create("/a/b", "", NodeKind::Persistent)
+        .await
+        .unwrap();
     client.set("/a", "x", Version::Any).await.unwrap();
     client.delete("/a/b", Version::Any).await.unwrap();
     let mut told = Vec::new();
@@ -77,7 +94,10 @@ async fn removed_watches_say_so() {
     let client = server.client().await;
     let (_, one) = client.exists_and_watch("/a").await.unwrap();
     let mut stream = client.watch("/a", WatchMode::Persistent).await.unwrap();
-    client.remove_watches("/a", WatchKind::Persistent).await.unwrap();
+    client
+        .remove_watches("/a", WatchKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(soon(stream.next()).await, None);
     assert_eq!(stream.end(), Some(WatchEnd::Removed));
     client.remove_watches("/a", WatchKind::Any).await.unwrap();
@@ -95,7 +115,10 @@ async fn watches_live_through_a_lost_connection() {
     let (_, changed) = client.get_and_watch("/a").await.unwrap();
     let (_, created) = client.exists_and_watch("/b").await.unwrap();
     let (_, later) = client.children_and_watch("/a").await.unwrap();
-    let mut stream = client.watch("/a", WatchMode::PersistentRecursive).await.unwrap();
+    let mut stream = client
+        .watch("/a", WatchMode::PersistentRecursive)
+        .await
+        .unwrap();
     let mut states = client.session_events();
     relay.set(Way::Cut);
     assert_eq!(soon(states.next()).await, Some(SessionState::Disconnected));
@@ -107,7 +130,10 @@ async fn watches_live_through_a_lost_connection() {
     assert_eq!((event.kind, event.zxid), (EventKind::DataChanged, None));
     assert_eq!(soon(created).await.unwrap().kind, EventKind::Created);
     assert_eq!(soon(stream.next()).await.unwrap().kind, EventKind::Gap);
-    other.create("/a/c", "", NodeKind::Persistent).await.unwrap();
+    other
+        .create("/a/c", "", NodeKind::Persistent)
+        .await
+        .unwrap();
     assert_eq!(soon(later).await.unwrap().kind, EventKind::ChildrenChanged);
     assert_eq!(soon(stream.next()).await.unwrap().path, "/a/c");
 }
@@ -120,7 +146,10 @@ async fn a_stream_that_nobody_reads_ends() {
         ..Options::default()
     });
     let client = client.await;
-    let mut stream = client.watch("/a", WatchMode::PersistentRecursive).await.unwrap();
+    let mut stream = client
+        .watch("/a", WatchMode::PersistentRecursive)
+        .await
+        .unwrap();
     for _ in 0..3 {
         client.create("/a", "", NodeKind::Persistent).await.unwrap();
         client.delete("/a", Version::Any).await.unwrap();

@@ -8,7 +8,10 @@ fn calls_are_numbered_and_answered_in_their_order() {
         script.said(),
         ["send 1: read", "send 2: write", "send 3: read"]
     );
-    script.ok(1, 5).answer(2, 6, ErrorCode::BAD_VERSION).ok(3, 6);
+    script
+        .ok(1, 5)
+        .answer(2, 6, ErrorCode::BAD_VERSION)
+        .ok(3, 6);
     assert_eq!(script.said(), ["done 1", "failed 2 BAD_VERSION", "done 3"]);
 }
 
@@ -56,7 +59,11 @@ fn a_session_moved_to_another_server_is_found_there_again() {
     // The former server closes the connection without a word.
     let mut script = Script::connected(options());
     script.write(1).broke("the server closed the connection");
-    script.pass(200).resolved(&[1]).opened().accept(0x51, 30_000);
+    script
+        .pass(200)
+        .resolved(&[1])
+        .opened()
+        .accept(0x51, 30_000);
     let said = script.said();
     assert!(said.contains(&"failed 1 ConnectionLoss".to_owned()));
     assert_eq!(said.last().map(String::as_str), Some("Connected 0x51"));
@@ -103,7 +110,10 @@ fn a_call_that_never_was_sent_is_known_not_to_have_happened() {
     script.said();
     script.pass(2_000);
     let said = script.said();
-    assert!(said.contains(&"failed 1 TimedOut, not sent".to_owned()), "{said:?}");
+    assert!(
+        said.contains(&"failed 1 TimedOut, not sent".to_owned()),
+        "{said:?}"
+    );
     script.resolved(&[1]).opened().accept(0x51, 30_000);
     assert!(!script.said().iter().any(|line| line.contains("write")));
 }
@@ -118,8 +128,10 @@ fn a_call_taken_back_before_it_was_sent_is_never_sent() {
     script.accept(0x51, 30_000);
     assert_eq!(
         script.said(),
-        ["Connected 0x51", "send 1: read", "send 3: write"]
+        ["Connected 0x51", "send 1: read", "send 2: write"]
     );
+    script.ok(1, 5).ok(2, 6);
+    assert_eq!(script.said(), ["done 1", "done 3"]);
 }
 
 #[test]
@@ -128,10 +140,7 @@ fn a_call_taken_back_after_it_was_sent_keeps_its_place() {
     script.write(1).write(2).tell(Event::Cancel(CallId(1)));
     script.said();
     script.ok(1, 5).ok(2, 6);
-    assert_eq!(
-        script.said().last().map(String::as_str),
-        Some("done 2")
-    );
+    assert_eq!(script.said().last().map(String::as_str), Some("done 2"));
 }
 
 #[test]
@@ -170,7 +179,12 @@ fn an_identity_under_way_is_proved_on_the_next_connection() {
         scheme: "digest".into(),
         data: b"a:b".to_vec(),
     });
-    script.broke("reset").write(2).pass(200).resolved(&[1]).opened();
+    script
+        .broke("reset")
+        .write(2)
+        .pass(200)
+        .resolved(&[1])
+        .opened();
     script.said();
     script.accept(0x51, 30_000).ok(-4, 0).ok(1, 9);
     assert_eq!(
@@ -203,4 +217,29 @@ fn what_is_no_reply_drops_the_connection() {
     script.said();
     script.packet(&[0, 0, 0, 3, 1, 2, 3]);
     assert_eq!(script.said(), ["close", "Disconnected 0x51"]);
+}
+
+#[test]
+fn no_more_calls_than_allowed_are_under_way_and_their_order_stays() {
+    let mut script = Script::connected(Options {
+        in_flight_max: 2,
+        ..options()
+    });
+    script.write(1).write(2).write(3).write(4);
+    script.tell(Event::Close {
+        call: Some(CallId(5)),
+    });
+    script.ok(1, 5).ok(2, 6);
+    assert_eq!(
+        script.said(),
+        [
+            "send 1: write",
+            "send 2: write",
+            "done 1",
+            "send 3: write",
+            "done 2",
+            "send 4: write",
+            "send 5: closeSession",
+        ]
+    );
 }
