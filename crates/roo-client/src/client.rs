@@ -197,7 +197,7 @@ impl Client {
             sender: Some(sender),
             ..Waiting::default()
         };
-        if self.send(Command::Close(self.new_call(), waiting)).is_err() {
+        if !self.send(Command::Close(self.new_call(), waiting)) {
             return Ok(());
         }
         match receiver.await {
@@ -215,8 +215,9 @@ impl Client {
         WatcherId(self.0.facts.next_id.fetch_add(1, Ordering::Relaxed))
     }
 
-    fn send(&self, command: Command) -> Result<(), Command> {
-        self.0.commands.send(command).map_err(|refused| refused.0)
+    /// Whether somebody is there who takes commands.
+    fn send(&self, command: Command) -> bool {
+        self.0.commands.send(command).is_ok()
     }
 
     /// The server's name of a caller's path.
@@ -321,7 +322,7 @@ impl Client {
             watcher,
             then: None,
         };
-        if self.send(Command::Call(call, waiting)).is_err() {
+        if !self.send(Command::Call(call, waiting)) {
             return Err(self.gone(what));
         }
         let mut taken_back = TakenBack {

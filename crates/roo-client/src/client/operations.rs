@@ -308,7 +308,7 @@ impl Client {
                 ..Waiting::default()
             },
         };
-        if self.send(command).is_err() {
+        if !self.send(command) {
             return Err(self.gone(what));
         }
         match receiver.await {

@@ -443,3 +443,11 @@ async fn what_is_switched_off_says_so() {
     let error = client.reconfig(change, None).await.unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::ReconfigDisabled);
 }
+
+#[tokio::test]
+async fn the_first_steps_of_the_example_work() {
+    let server = Server::start();
+    crate::first_steps::run(&server.address.to_string())
+        .await
+        .unwrap();
+}
