@@ -294,7 +294,11 @@ impl Client {
         extras: Extras,
     ) -> Result<Reply> {
         let outcome = self.outcome(what, on_loss, request, extras).await?;
-        outcome.map_err(|failure| self.error(what, failure))
+        // What is only read, or may be done twice, has no outcome to lose.
+        outcome.map_err(|failure| {
+            let sent = failure.sent && on_loss == OnLoss::Fail;
+            self.error(what, failure).sent(sent)
+        })
     }
 
     async fn outcome(
@@ -332,7 +336,7 @@ impl Client {
         };
         let outcome = receiver.await;
         taken_back.is_done = true;
-        outcome.map_err(|_| self.gone(what).sent(true))
+        outcome.map_err(|_| self.gone(what).sent(on_loss == OnLoss::Fail))
     }
 
     /// Sends a request that nobody waits for.

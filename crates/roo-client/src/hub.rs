@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::client::{Client, Shared};
 use crate::hosts::Hosts;
 use crate::options::Options;
-use crate::session::{Call, CallId, Event, Failure, Notice, OnLoss, Reply, Status, WatcherId};
+use crate::session::{Call, CallId, Event, Failure, Notice, OnLoss, Reply, Secret, Status, WatcherId};
 use crate::state::SessionState;
 use crate::watch::{WatchEnd, WatchEvent, Watcher};
 
@@ -32,7 +32,7 @@ pub(crate) enum Command {
     Authenticate {
         call: CallId,
         scheme: String,
-        data: Vec<u8>,
+        data: Secret,
         waiting: Waiting,
     },
     Close(CallId, Waiting),

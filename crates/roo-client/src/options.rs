@@ -15,7 +15,7 @@ use roo_proto::ids::SessionId;
 ///     ..Default::default()
 /// };
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Options {
     /// How long the servers keep the session without hearing from it; they may negotiate another
     /// value, see [`crate::Client::session_timeout`]. Default 30 s; servers usually allow 2 to 20
@@ -69,6 +69,27 @@ impl Default for Options {
             auth: Vec::new(),
             credentials: None,
         }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Proofs of identities are not shown.
+        let schemes: Vec<_> = self.auth.iter().map(|(scheme, _)| scheme).collect();
+        f.debug_struct("Options")
+            .field("session_timeout", &self.session_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .field("request_timeout", &self.request_timeout)
+            .field("first_connection_wait", &self.first_connection_wait)
+            .field("read_only", &self.read_only)
+            .field("max_packet_bytes", &self.max_packet_bytes)
+            .field("max_reply_bytes", &self.max_reply_bytes)
+            .field("in_flight_max", &self.in_flight_max)
+            .field("watch_buffer_max", &self.watch_buffer_max)
+            .field("back_off", &self.back_off)
+            .field("auth", &schemes)
+            .field("credentials", &self.credentials)
+            .finish()
     }
 }
 

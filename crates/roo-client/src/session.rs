@@ -15,6 +15,7 @@
 //! event, and a seed with the configuration.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -114,7 +115,7 @@ pub enum Event {
         /// The scheme.
         scheme: String,
         /// The proof.
-        data: Vec<u8>,
+        data: Secret,
     },
     /// Nobody waits for this call any more: forget it unless it was sent.
     Cancel(CallId),
@@ -127,6 +128,16 @@ pub enum Event {
     },
     /// The time of [`Session::next_deadline`] has come.
     DeadlineReached,
+}
+
+/// Bytes that are not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("...")
+    }
 }
 
 /// A request of a caller.
@@ -371,7 +382,7 @@ impl Session {
             end: None,
         };
         let auths = options.auth.iter();
-        let auths = auths.map(|(scheme, data)| Auth::new(scheme, data, None));
+        let auths = auths.map(|(scheme, data)| Auth::new(scheme, Secret(data.clone()), None));
         effects.push(Effect::Resolve);
         Self {
             auths: auths.collect(),
@@ -425,7 +436,7 @@ impl Session {
             Event::Probed { probe, read_write } => self.on_probed(now, probe, read_write, effects),
             Event::Submit(call) => self.on_submit(now, call, effects),
             Event::Authenticate { call, scheme, data } => {
-                self.on_authenticate(now, call, &scheme, &data, effects);
+                self.on_authenticate(now, call, &scheme, data, effects);
             }
             Event::Cancel(call) => self.on_cancel(call, effects),
             Event::Unwatch(watcher) => self.on_unwatch(now, watcher, effects),

@@ -11,7 +11,7 @@ use super::{Client, Extras, What};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hub::{Command, Then, Waiting};
 use crate::multi;
-use crate::session::{OnLoss, Reply};
+use crate::session::{OnLoss, Reply, Secret};
 use crate::types::{Children, CreateOptions, Created, Node, Version};
 
 /// What `get` and its like read.
@@ -216,12 +216,16 @@ impl Client {
     /// Servers since 3.6.
     ///
     /// # Errors
-    /// None of its own.
+    /// `BadArguments` for a prefix without a slash at its front.
     pub async fn ephemerals(&self, prefix: &str) -> Result<Vec<String>> {
         let what = What {
             operation: "ephemerals",
             path: Some(prefix),
         };
+        if !prefix.starts_with('/') {
+            let kind = ErrorKind::BadArguments("a prefix begins with /".into());
+            return Err(self.fail(what, kind));
+        }
         let real = format!("{}{prefix}", self.chroot());
         let request = Request::GetEphemerals {
             prefix: Some(real.into()),
@@ -302,7 +306,7 @@ impl Client {
         let command = Command::Authenticate {
             call: self.new_call(),
             scheme: scheme.to_owned(),
-            data: data.as_ref().to_vec(),
+            data: Secret(data.as_ref().to_vec()),
             waiting: Waiting {
                 sender: Some(sender),
                 ..Waiting::default()

@@ -83,6 +83,9 @@ impl Session {
 
     /// The deadlines of calls that are over are not waited for.
     pub(super) fn forget_deadlines(&mut self) {
+        if self.deadlines.is_empty() {
+            return;
+        }
         let first = self.sent.iter().find_map(|sent| match &sent.what {
             SentWhat::Call {
                 id,

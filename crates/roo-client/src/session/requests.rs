@@ -8,7 +8,7 @@ use roo_proto::request::Request;
 use super::sent::{Auth, Sent, SentWhat};
 use super::watches::{Removed, Unwatching};
 use super::{
-    Call, CallId, Closing, Effect, Failure, LinkId, Notice, Phase, Session, WatcherId, Why,
+    Call, CallId, Closing, Effect, Failure, LinkId, Notice, Phase, Secret, Session, WatcherId, Why,
 };
 use crate::state::SessionState;
 
@@ -110,7 +110,7 @@ impl Session {
         now: Time,
         call: Option<CallId>,
         scheme: &str,
-        data: &[u8],
+        data: Secret,
         effects: &mut Vec<Effect>,
     ) {
         self.auths.push(Auth::new(scheme, data, call));
@@ -125,7 +125,7 @@ impl Session {
         };
         let request = Request::Auth {
             scheme: Some(auth.scheme.as_str().into()),
-            data: Some(&auth.data),
+            data: Some(&auth.data.0),
         };
         let frame = frame(&request, XID_AUTH);
         self.auths_sent.push_back(at);

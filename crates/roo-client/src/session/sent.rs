@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::watches::Unwatching;
-use super::{Call, CallId, NewWatch, OnLoss, WatcherId};
+use super::{Call, CallId, NewWatch, OnLoss, Secret, WatcherId};
 
 /// A request that was sent.
 #[derive(Debug)]
@@ -37,15 +37,15 @@ pub(super) enum SentWhat {
 #[derive(Debug)]
 pub(super) struct Auth {
     pub(super) scheme: String,
-    pub(super) data: Vec<u8>,
+    pub(super) data: Secret,
     pub(super) call: Option<CallId>,
 }
 
 impl Auth {
-    pub(super) fn new(scheme: &str, data: &[u8], call: Option<CallId>) -> Self {
+    pub(super) fn new(scheme: &str, data: Secret, call: Option<CallId>) -> Self {
         Self {
             scheme: scheme.to_owned(),
-            data: data.to_vec(),
+            data,
             call,
         }
     }

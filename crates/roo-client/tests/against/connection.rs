@@ -13,6 +13,17 @@ fn hasty() -> Options {
     }
 }
 
+#[test]
+fn proofs_of_identities_are_not_shown() {
+    let options = Options {
+        auth: vec![("digest".into(), b"ann:secret".to_vec())],
+        ..Options::default()
+    };
+    let shown = format!("{options:?}");
+    let bytes = format!("{:?}", b"ann:secret");
+    assert!(shown.contains("digest") && !shown.contains("secret") && !shown.contains(&bytes));
+}
+
 #[tokio::test]
 async fn who_speaks_something_else_is_named() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -45,6 +45,7 @@ async fn nodes_of_every_kind_are_created() {
     ephemerals.sort();
     assert_eq!(ephemerals, ["/a/s", "/a/s0000000001"]);
     assert_eq!(client.ephemerals("/b").await.unwrap(), [""; 0]);
+    assert!(client.ephemerals("a").await.is_err());
     client.close().await.unwrap();
     let client = server.client().await;
     assert_eq!(client.children("/a").await.unwrap().names, ["s0000000000"]);
@@ -182,6 +183,7 @@ async fn a_reply_too_large_fails_alone() {
         matches!(refused.kind(), ErrorKind::TooLarge { limit: 1000, .. }),
         "{refused}"
     );
+    assert!(!refused.outcome_unknown());
     assert_eq!(small.unwrap().unwrap().data_length, 5000);
 }
 

@@ -177,7 +177,7 @@ fn an_identity_under_way_is_proved_on_the_next_connection() {
     script.tell(Event::Authenticate {
         call: Some(CallId(1)),
         scheme: "digest".into(),
-        data: b"a:b".to_vec(),
+        data: Secret(b"a:b".to_vec()),
     });
     script
         .broke("reset")

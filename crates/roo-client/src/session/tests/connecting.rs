@@ -27,7 +27,7 @@ fn a_refused_identity_ends_the_session() {
     script.read(1).tell(Event::Authenticate {
         call: Some(CallId(2)),
         scheme: "nonsense".into(),
-        data: Vec::new(),
+        data: Secret(Vec::new()),
     });
     script.answer(-4, 0, ErrorCode::AUTH_FAILED);
     assert_eq!(
