@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use roo_proto::ids::Time;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Ready};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::hosts::Hosts;
 use crate::hub::Hub;
 use crate::options::Options;
-use crate::session::{Effect, Event, LinkId, Session};
+use crate::session::{Effect, Event, LinkId, Notice, Session};
 use link::Link;
 
 mod link;
@@ -45,6 +45,8 @@ struct Driver {
     link: Option<Link>,
     lookup_timeout: Duration,
     reply_bytes_max: usize,
+    /// Calls that were answered since a caller was last heard.
+    answered: usize,
 }
 
 /// Drives a session until it ends.
@@ -61,6 +63,7 @@ pub(crate) fn spawn(hosts: Hosts, options: Options, hub: Hub) {
         origin: Instant::now(),
         tasks: JoinSet::new(),
         attempts: HashMap::new(),
+        answered: 0,
         link: None,
     };
     // The session's life is seen through its clients; there is nothing else to wait for.
@@ -68,7 +71,7 @@ pub(crate) fn spawn(hosts: Hosts, options: Options, hub: Hub) {
 }
 
 enum Woken {
-    Link(io::Result<Ready>),
+    Link(io::Result<()>),
     Task(Done),
     Caller(Event),
     Deadline,
@@ -84,16 +87,23 @@ impl Driver {
             let woken = self.wait().await;
             let now = self.now();
             match woken {
-                Woken::Link(Ok(_)) => {}
+                Woken::Link(Ok(())) => {}
                 Woken::Link(Err(error)) => self.link_failed(&error),
                 Woken::Task(done) => self.on_done(done),
-                Woken::Caller(event) => self.session.handle(now, event, &mut self.effects),
+                Woken::Caller(event) => {
+                    self.session.handle(now, event, &mut self.effects);
+                    if std::mem::take(&mut self.answered) > 1 {
+                        // Others were answered with this caller, and may ask again: one write
+                        // for all of them.
+                        yield_now().await;
+                    }
+                }
                 Woken::Deadline => {
                     let event = Event::DeadlineReached;
                     self.session.handle(now, event, &mut self.effects);
                 }
             }
-            self.read(now);
+            self.take_packets(now);
             for _ in 0..EVENTS_MAX {
                 let Some(event) = self.hub.try_next() else {
                     break;
@@ -118,7 +128,7 @@ impl Driver {
         } = self;
         tokio::select! {
             biased;
-            ready = readiness(link.as_ref()) => Woken::Link(ready),
+            done = progress(link.as_mut()) => Woken::Link(done),
             Some(done) = tasks.join_next(), if !tasks.is_empty() => {
                 // An attempt that was given up, or that panicked, has nothing to say.
                 Woken::Task(done.unwrap_or(Done::Nothing))
@@ -144,14 +154,10 @@ impl Driver {
         }
     }
 
-    fn read(&mut self, now: Time) {
+    fn take_packets(&mut self, now: Time) {
         let Some(link) = &mut self.link else { return };
-        let read = link.read();
         while let Some(event) = link.next_event() {
             self.session.handle(now, event, &mut self.effects);
-        }
-        if let Err(error) = read {
-            self.link_failed(&error);
         }
     }
 
@@ -185,7 +191,10 @@ impl Driver {
 
     fn carry_out_one(&mut self, effect: Effect) {
         match effect {
-            Effect::Tell(notice) => self.hub.tell(notice),
+            Effect::Tell(notice) => {
+                self.answered += usize::from(matches!(notice, Notice::Completed { .. }));
+                self.hub.tell(notice);
+            }
             Effect::Send { link, frame } => {
                 if let Some(open) = self.link.as_mut().filter(|open| open.id() == link) {
                     open.push(&frame);
@@ -228,9 +237,9 @@ impl Driver {
     }
 }
 
-async fn readiness(link: Option<&Link>) -> io::Result<Ready> {
+async fn progress(link: Option<&mut Link>) -> io::Result<()> {
     match link {
-        Some(link) => link.ready().await,
+        Some(link) => link.progress().await,
         None => pending().await,
     }
 }

@@ -19,7 +19,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::client::{Client, Shared};
 use crate::hosts::Hosts;
 use crate::options::Options;
-use crate::session::{Call, CallId, Event, Failure, Notice, OnLoss, Reply, Secret, Status, WatcherId};
+use crate::session::{
+    Call, CallId, Event, Failure, Notice, OnLoss, Reply, Secret, Status, WatcherId,
+};
 use crate::state::SessionState;
 use crate::watch::{WatchEnd, WatchEvent, Watcher};
 

@@ -6,13 +6,12 @@ use std::io;
 use bytes::{Buf as _, Bytes, BytesMut};
 use roo_proto::frame::{self, Front, LENGTH_SIZE};
 use roo_proto::reply::HEADER_SIZE;
-use tokio::io::{Interest, Ready};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::session::{Event, LinkId};
 
-/// Bytes read in one go before others get their turn. Limit: pieces.
-const READ_MAX: usize = 1 << 20;
 /// Room for reading.
 const CHUNK: usize = 32 * 1024;
 /// Packets below are copied, so that a small piece of data that a caller keeps does not keep a
@@ -23,7 +22,8 @@ const JOINED_MAX: usize = 64 * 1024;
 
 pub(super) struct Link {
     id: LinkId,
-    stream: TcpStream,
+    read: OwnedReadHalf,
+    write: OwnedWriteHalf,
     input: BytesMut,
     /// Bytes of a packet over the limit that are still to come.
     skip: usize,
@@ -34,9 +34,11 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(id: LinkId, stream: TcpStream, reply_bytes_max: usize) -> Self {
+        let (read, write) = stream.into_split();
         Self {
             id,
-            stream,
+            read,
+            write,
             input: BytesMut::new(),
             skip: 0,
             output: VecDeque::new(),
@@ -49,29 +51,25 @@ impl Link {
         self.id
     }
 
-    /// Waits until there is something to read, or to write if that was held up.
-    pub(super) async fn ready(&self) -> io::Result<Ready> {
-        let interest = if self.output.is_empty() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
-        self.stream.ready(interest).await
-    }
-
-    /// Reads what is there.
-    pub(super) fn read(&mut self) -> io::Result<()> {
-        let mut taken = 0;
-        while taken < READ_MAX {
-            self.input.reserve(CHUNK);
-            match self.stream.try_read_buf(&mut self.input) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => taken += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            }
+    /// Waits until something was read, or can be written if that was held up. Dropping the future
+    /// loses nothing.
+    pub(super) async fn progress(&mut self) -> io::Result<()> {
+        self.input.reserve(CHUNK);
+        let Self {
+            read,
+            write,
+            input,
+            output,
+            ..
+        } = self;
+        tokio::select! {
+            read = read.read_buf(input) => match read {
+                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            },
+            writable = write.writable(), if !output.is_empty() => writable,
         }
-        Ok(())
     }
 
     /// The next packet of what was read.
@@ -140,7 +138,7 @@ impl Link {
     /// Writes what can be written.
     pub(super) fn write(&mut self) -> io::Result<()> {
         while let Some(first) = self.output.front_mut() {
-            match self.stream.try_write(first) {
+            match self.write.try_write(first) {
                 Ok(n) => first.advance(n),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

@@ -51,14 +51,21 @@ async fn one(host: &Host, wait: Duration) -> Result<Vec<SocketAddr>, String> {
 #[cfg(feature = "dns-srv")]
 async fn srv(name: &str) -> Result<Vec<Host>, String> {
     use hickory_resolver::TokioResolver;
+    use hickory_resolver::proto::rr::RData;
     let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
     let resolver = resolver.map_err(|error| error.to_string())?;
     let lookup = resolver.srv_lookup(name).await;
     let lookup = lookup.map_err(|error| error.to_string())?;
-    let hosts = lookup.iter().map(|record| Host {
-        name: record.target().to_utf8().trim_end_matches('.').to_owned(),
-        port: record.port(),
-    });
+    let hosts = lookup
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::SRV(srv) => Some(Host {
+                name: srv.target.to_utf8().trim_end_matches('.').to_owned(),
+                port: srv.port,
+            }),
+            _ => None,
+        });
     Ok(hosts.collect())
 }
 
