@@ -230,7 +230,7 @@ mod tests {
 
         #[test]
         fn the_client_reads_the_events_that_the_server_writes(
-            zxid: i64, kind in 0usize..4, path: String,
+            zxid: i64, kind in 0usize..4, path in "/[a-z\u{e9}\u{4e2d}/]{0,20}",
         ) {
             let kind = [
                 EventType::NodeCreated,
@@ -238,7 +238,6 @@ mod tests {
                 EventType::NodeDataChanged,
                 EventType::NodeChildrenChanged,
             ][kind];
-            prop_assume!(path.chars().all(|c| c < '\u{10000}'));
             let mut out = Vec::new();
             reply::watch_event(&mut out, Zxid(zxid), kind, &path);
             let (header, body) = ReplyHeader::split(&out[4..]).unwrap();

@@ -93,7 +93,9 @@ async fn compare(hosts: &str, time: Duration) {
                             if is_get {
                                 a.get(path).await.expect("get");
                             } else {
-                                a.set(path, VALUE, roo_client::Version::Any).await.expect("set");
+                                a.set(path, VALUE, roo_client::Version::Any)
+                                    .await
+                                    .expect("set");
                             }
                         }
                     })
@@ -130,6 +132,9 @@ async fn compare(hosts: &str, time: Duration) {
 async fn main() {
     let arguments: Vec<String> = std::env::args().collect();
     let hosts = arguments.get(1).map_or("127.0.0.1:2181", String::as_str);
-    let seconds = arguments.get(2).and_then(|text| text.parse().ok()).unwrap_or(1.0);
+    let seconds = arguments
+        .get(2)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1.0);
     compare(hosts, Duration::from_secs_f64(seconds)).await;
 }
