@@ -1,4 +1,4 @@
-//! Real clients, unmodified, from their registries: each runs a program of ours (see
+//! Real clients, unmodified, from their registries, and our own: each runs a program of ours (see
 //! `interop/clients/`) against the genuine server, which proves the program, against ours, and
 //! against an ensemble of ours, where it has a follower and a list of all servers.
 //! The shell's transcript is compared between them.
@@ -116,7 +116,7 @@ pub struct ClientsArgs {
     /// Which servers to run against.
     #[arg(long, value_enum, default_value_t = Against::All)]
     server: Against,
-    /// Only this client: java, shell, curator, kazoo, c, go, node, rust.
+    /// Only this client: java, shell, curator, kazoo, c, go, node, rust, roo.
     #[arg(long)]
     only: Option<String>,
 }

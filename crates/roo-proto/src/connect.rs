@@ -54,6 +54,22 @@ impl<'a> ConnectRequest<'a> {
     }
 }
 
+impl ConnectRequest<'_> {
+    /// Writes the record as a frame.
+    pub fn encode_frame(&self, out: &mut Vec<u8>) {
+        let mark = frame::begin(out);
+        jute::put_i32(out, self.protocol_version);
+        jute::put_i64(out, self.last_zxid_seen.0);
+        jute::put_i32(out, self.timeout_ms);
+        jute::put_i64(out, self.session.0);
+        jute::put_buffer(out, self.password);
+        if let Some(flag) = self.read_only {
+            jute::put_bool(out, flag);
+        }
+        frame::end(out, mark);
+    }
+}
+
 /// The server's answer to a [`ConnectRequest`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectResponse {
@@ -77,6 +93,30 @@ impl ConnectResponse {
             password: [0; PASSWORD_SIZE],
             read_only,
         }
+    }
+
+    /// Reads the record; bytes behind it are ignored.
+    ///
+    /// # Errors
+    /// When the packet is no such record: its version is not 0, or the password is not one of
+    /// [`PASSWORD_SIZE`] bytes.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(bytes);
+        if r.i32()? != 0 {
+            return Err(DecodeError::Invalid("the protocol's version"));
+        }
+        let timeout_ms = r.i32()?;
+        let session = SessionId(r.i64()?);
+        let password = r.buffer()?.ok_or(DecodeError::Null)?;
+        let password = password
+            .try_into()
+            .map_err(|_| DecodeError::Invalid("the password's length"))?;
+        Ok(Self {
+            timeout_ms,
+            session,
+            password,
+            read_only: r.bool().ok(),
+        })
     }
 
     /// Writes the record as a frame.
@@ -136,6 +176,33 @@ mod tests {
         let id = initial_session_id(1, 0x0123_4567_89AB).0;
         assert_eq!(id, 0x0123_4567_89AB_0000 | 0x0100_0000_0000_0000);
         assert_eq!(initial_session_id(0x80, 0).0, i64::MIN + 1);
+    }
+
+    #[test]
+    fn each_side_reads_what_the_other_writes() {
+        for read_only in [None, Some(false), Some(true)] {
+            let request = ConnectRequest {
+                protocol_version: 0,
+                last_zxid_seen: Zxid(7),
+                timeout_ms: 30_000,
+                session: SessionId(5),
+                password: Some(&[3; PASSWORD_SIZE]),
+                read_only,
+            };
+            let mut out = Vec::new();
+            request.encode_frame(&mut out);
+            assert_eq!(ConnectRequest::decode(&out[4..]), Ok(request));
+            let response = ConnectResponse {
+                timeout_ms: 30_000,
+                session: SessionId(5),
+                password: [3; PASSWORD_SIZE],
+                read_only,
+            };
+            let mut out = Vec::new();
+            response.encode_frame(&mut out);
+            assert_eq!(ConnectResponse::decode(&out[4..]), Ok(response));
+        }
+        assert!(ConnectResponse::decode(b"HTTP/1.1 400 Bad Request\r\n\r\n").is_err());
     }
 
     #[test]

@@ -1,4 +1,5 @@
 //! What clients get: reply frames and watch events, written straight into the output buffer.
+//! [`decode`] is the client's direction.
 
 use alloc::vec::Vec;
 
@@ -7,10 +8,16 @@ use crate::ids::Zxid;
 use crate::stat::Stat;
 use crate::{frame, jute};
 
+pub mod decode;
+
 /// xid of a watch event.
 pub const XID_NOTIFICATION: i32 = -1;
 /// xid of every ping reply, whatever the ping's was.
 pub const XID_PING: i32 = -2;
+/// xid of auth packets, by custom of the clients.
+pub const XID_AUTH: i32 = -4;
+/// xid of setWatches, by custom of the clients.
+pub const XID_SET_WATCHES: i32 = -8;
 
 /// Bytes of a reply header. Java: `ReplyHeader`.
 pub const HEADER_SIZE: usize = 16;

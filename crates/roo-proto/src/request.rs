@@ -11,6 +11,8 @@ use crate::error_code::ErrorCode;
 use crate::jute::{DecodeError, Reader};
 use crate::op_code;
 
+mod encode;
+
 /// A string that the client may have sent as null.
 pub type NullableStr<'a> = Option<Cow<'a, str>>;
 

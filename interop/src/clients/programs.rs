@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use crate::apache;
+use crate::servers::root;
 
 /// One client: where its program comes from.
 pub(super) struct Program {
@@ -46,6 +47,10 @@ pub(super) const PROGRAMS: &[Program] = &[
     Program {
         client: "rust",
         prepare: rust,
+    },
+    Program {
+        client: "roo",
+        prepare: roo,
     },
 ];
 
@@ -157,4 +162,15 @@ fn rust(source: &Path, work: &Path) -> Result<Command> {
         .arg("--target-dir")
         .arg(&target))?;
     Ok(Command::new(target.join("debug/rust-client")))
+}
+
+/// Ours is an example of its crate.
+fn roo(_: &Path, _: &Path) -> Result<Command> {
+    run(Command::new("cargo")
+        .args(["build", "--quiet", "--locked", "-p", "roo-client"])
+        .args(["--example", "every_call"])
+        .current_dir(root()))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| root().join("target"));
+    Ok(Command::new(target.join("debug/examples/every_call")))
 }

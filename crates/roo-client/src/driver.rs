@@ -1,0 +1,276 @@
+//! The session machine on tokio: one task that owns the socket, the timer and the session. It
+//! decides nothing.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use roo_proto::ids::Time;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::task::{AbortHandle, JoinSet, yield_now};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::hosts::Hosts;
+use crate::hub::Hub;
+use crate::options::Options;
+use crate::session::{Effect, Event, LinkId, Notice, Session};
+use link::Link;
+
+mod link;
+mod resolve;
+
+/// Events taken from callers in one go. Limit: pieces.
+const EVENTS_MAX: usize = 1024;
+
+/// What a task of the driver's gave.
+enum Done {
+    Event(Event),
+    Opened(LinkId, TcpStream),
+    Nothing,
+}
+
+struct Driver {
+    hosts: Arc<Hosts>,
+    hub: Hub,
+    session: Session,
+    effects: Vec<Effect>,
+    origin: Instant,
+    tasks: JoinSet<Done>,
+    attempts: HashMap<LinkId, AbortHandle>,
+    link: Option<Link>,
+    lookup_timeout: Duration,
+    reply_bytes_max: usize,
+    /// Calls that were answered since a caller was last heard.
+    answered: usize,
+}
+
+/// Drives a session until it ends.
+pub(crate) fn spawn(hosts: Hosts, options: Options, hub: Hub) {
+    let seed = RandomState::new().build_hasher().finish();
+    let mut effects = Vec::new();
+    let driver = Driver {
+        hosts: Arc::new(hosts),
+        hub,
+        lookup_timeout: options.connect_timeout,
+        reply_bytes_max: options.max_reply_bytes,
+        session: Session::new(options, seed, Time(0), &mut effects),
+        effects,
+        origin: Instant::now(),
+        tasks: JoinSet::new(),
+        attempts: HashMap::new(),
+        answered: 0,
+        link: None,
+    };
+    // The session's life is seen through its clients; there is nothing else to wait for.
+    drop(tokio::spawn(driver.run()));
+}
+
+enum Woken {
+    Link(io::Result<()>),
+    Task(Done),
+    Caller(Event),
+    Deadline,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        loop {
+            self.carry_out();
+            if self.session.status().state.is_final() {
+                return;
+            }
+            let woken = self.wait().await;
+            let now = self.now();
+            match woken {
+                Woken::Link(Ok(())) => {}
+                Woken::Link(Err(error)) => self.link_failed(&error),
+                Woken::Task(done) => self.on_done(done),
+                Woken::Caller(event) => {
+                    self.session.handle(now, event, &mut self.effects);
+                    if std::mem::take(&mut self.answered) > 1 {
+                        // Others were answered with this caller, and may ask again: one write
+                        // for all of them.
+                        yield_now().await;
+                    }
+                }
+                Woken::Deadline => {
+                    let event = Event::DeadlineReached;
+                    self.session.handle(now, event, &mut self.effects);
+                }
+            }
+            self.take_packets(now);
+            for _ in 0..EVENTS_MAX {
+                let Some(event) = self.hub.try_next() else {
+                    break;
+                };
+                self.session.handle(now, event, &mut self.effects);
+            }
+        }
+    }
+
+    /// Milliseconds since the driver began.
+    fn now(&self) -> Time {
+        let elapsed = self.origin.elapsed().as_millis();
+        Time(u64::try_from(elapsed).unwrap_or(u64::MAX))
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let deadline = self.session.next_deadline();
+        // A millisecond late rather than early: time is cut off to whole ones.
+        let deadline = deadline.map(|at| self.origin + Duration::from_millis(at.0));
+        let Self {
+            hub, link, tasks, ..
+        } = self;
+        tokio::select! {
+            biased;
+            done = progress(link.as_mut()) => Woken::Link(done),
+            Some(done) = tasks.join_next(), if !tasks.is_empty() => {
+                // An attempt that was given up, or that panicked, has nothing to say.
+                Woken::Task(done.unwrap_or(Done::Nothing))
+            }
+            event = hub.next() => Woken::Caller(event),
+            () = until(deadline) => Woken::Deadline,
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        let now = self.now();
+        match done {
+            Done::Event(event) => self.session.handle(now, event, &mut self.effects),
+            Done::Opened(id, stream) => {
+                if self.attempts.remove(&id).is_none() {
+                    return;
+                }
+                self.link = Some(Link::new(id, stream, self.reply_bytes_max));
+                let event = Event::LinkOpened { link: id };
+                self.session.handle(now, event, &mut self.effects);
+            }
+            Done::Nothing => {}
+        }
+    }
+
+    fn take_packets(&mut self, now: Time) {
+        let Some(link) = &mut self.link else { return };
+        while let Some(event) = link.next_event() {
+            self.session.handle(now, event, &mut self.effects);
+        }
+    }
+
+    fn link_failed(&mut self, error: &io::Error) {
+        if let Some(link) = self.link.take() {
+            let why = match error.kind() {
+                io::ErrorKind::UnexpectedEof => "the server closed the connection".into(),
+                _ => error.to_string(),
+            };
+            let event = Event::LinkClosed {
+                link: link.id(),
+                why,
+            };
+            let now = self.now();
+            self.session.handle(now, event, &mut self.effects);
+        }
+    }
+
+    fn carry_out(&mut self) {
+        while !self.effects.is_empty() {
+            for effect in std::mem::take(&mut self.effects) {
+                self.carry_out_one(effect);
+            }
+            if let Some(link) = &mut self.link
+                && let Err(error) = link.write()
+            {
+                self.link_failed(&error);
+            }
+        }
+    }
+
+    fn carry_out_one(&mut self, effect: Effect) {
+        match effect {
+            Effect::Tell(notice) => {
+                self.answered += usize::from(matches!(notice, Notice::Completed { .. }));
+                self.hub.tell(notice);
+            }
+            Effect::Send { link, frame } => {
+                if let Some(open) = self.link.as_mut().filter(|open| open.id() == link) {
+                    open.push(&frame);
+                }
+            }
+            Effect::Resolve => {
+                let (hosts, wait) = (Arc::clone(&self.hosts), self.lookup_timeout);
+                self.tasks.spawn(async move {
+                    let (addresses, failures) = resolve::all(&hosts.servers, wait).await;
+                    Done::Event(Event::Resolved {
+                        addresses,
+                        failures,
+                    })
+                });
+            }
+            Effect::OpenLink { link, address } => {
+                let attempt = self.tasks.spawn(open(link, address));
+                self.attempts.insert(link, attempt);
+            }
+            Effect::CloseLink { link } => {
+                if let Some(attempt) = self.attempts.remove(&link) {
+                    attempt.abort();
+                }
+                if let Some(mut open) = self.link.take_if(|open| open.id() == link) {
+                    // What was sent before goes out if it can.
+                    let _ = open.write();
+                }
+            }
+            Effect::Probe { probe, address } => {
+                let wait = self.lookup_timeout;
+                let attempt = self.tasks.spawn(async move {
+                    match timeout(wait, is_read_write(address)).await {
+                        Ok(Ok(read_write)) => Done::Event(Event::Probed { probe, read_write }),
+                        _ => Done::Nothing,
+                    }
+                });
+                self.attempts.insert(probe, attempt);
+            }
+        }
+    }
+}
+
+async fn progress(link: Option<&mut Link>) -> io::Result<()> {
+    match link {
+        Some(link) => link.progress().await,
+        None => pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
+    }
+}
+
+async fn open(link: LinkId, address: SocketAddr) -> Done {
+    let connect = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        io::Result::Ok(stream)
+    };
+    match connect.await {
+        Ok(stream) => Done::Opened(link, stream),
+        Err(error) => Done::Event(Event::LinkClosed {
+            link,
+            why: error.to_string(),
+        }),
+    }
+}
+
+/// Asks a server by the word `isro`; it closes the connection behind its answer.
+async fn is_read_write(address: SocketAddr) -> io::Result<bool> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"isro").await?;
+    let mut answer = Vec::new();
+    stream.take(16).read_to_end(&mut answer).await?;
+    Ok(answer == b"rw")
+}

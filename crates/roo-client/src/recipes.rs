@@ -1,0 +1,1 @@
+//! Coordination made of the public operations: locks, elections, counters and the like.
