@@ -335,7 +335,7 @@ impl Replica {
                 return;
             }
         };
-        let origin = self.serve_up_to(state, &header, deliveries, effects);
+        let origin = self.serve_up_to(state, &header, &txn, deliveries, effects);
         self.apply(state, header, txn, digest, origin, deliveries);
     }
 
@@ -356,12 +356,18 @@ impl Replica {
         };
         let origin = match self.in_flight.get(at) {
             // Its session may have come from another server, and begun to count its requests anew.
+        txn: &Txn,
             Some(InFlight::Forwarded {
                 session,
                 cxid,
                 since,
                 origin,
-            }) if session.0 == header.client_id && *cxid == header.cxid && header.zxid > *since => {
+                ..
+            }) if session.0 == header.client_id
+                && *cxid == header.cxid
+                && header.zxid > *since
+                && may_answer(txn, origin) =>
+            {
                 *origin
             }
             _ => return Origin::Elsewhere,
@@ -455,6 +461,20 @@ pub(crate) const fn refusal(code: ErrorCode) -> Prepared {
         txn: Txn::Error(code),
         digest: None,
     }
+/// Whether a transaction can be what became of a request. The end of a session that expired has
+/// the session's id and no cxid of its own, and a client may count from 0.
+const fn may_answer(txn: &Txn, origin: &Origin) -> bool {
+    let asked = match origin {
+        Origin::Client(waiting) => waiting.op,
+        Origin::Handshake { .. } | Origin::Upgrade => op_code::CREATE_SESSION,
+        Origin::Learner { .. } | Origin::Elsewhere => return false,
+    };
+    match txn.op() {
+        made @ (op_code::CREATE_SESSION | op_code::CLOSE_SESSION) => made == asked,
+        _ => true,
+    }
+}
+
 }
 
 fn reply_to(

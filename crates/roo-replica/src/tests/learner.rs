@@ -123,3 +123,26 @@ fn nobody_reads_a_state_that_is_being_replaced() {
     server.handle(Event::DeadlineReached);
     assert_eq!(server.replica.role(), Role::ReadOnly);
 }
+
+#[test]
+fn the_end_of_an_expired_session_answers_no_request_of_a_client_that_counts_from_0() {
+    let mut learner = Server::following(config());
+    learner.resume(Zxid::ZERO);
+    learner.request_delete(0);
+    // The leader has ended the session before it saw the request.
+    learner.commit(1, 0, &Txn::CloseSession { paths: None });
+    assert_eq!(learner.clients.replies, []);
+    let closed = [(CONN, CloseReason::SessionExpired)];
+    assert_eq!(learner.clients.closed, closed);
+    learner.commit(2, 0, &Txn::Error(ErrorCode::SESSION_EXPIRED));
+    assert_eq!(learner.replica.outstanding(), 0);
+}
+
+#[test]
+fn a_client_that_counts_from_0_is_told_that_its_session_has_ended() {
+    let mut learner = Server::following(config());
+    learner.resume(Zxid::ZERO);
+    learner.request(0, op_code::CLOSE_SESSION, Vec::new());
+    learner.commit(1, 0, &Txn::CloseSession { paths: None });
+    assert_eq!(learner.clients.replies, [(0, Zxid::new(1, 1))]);
+}
