@@ -450,7 +450,7 @@ impl Replica {
 
     /// Why a learner's request is not even looked at. The end of a session is never refused.
     /// Java: `SessionTrackerImpl.checkSession`.
-    fn refuse_remote(&mut self, request: &RemoteRequest<'_>) -> Option<ErrorCode> {
+    fn refuse_remote(&self, request: &RemoteRequest<'_>) -> Option<ErrorCode> {
         let RemoteRequest {
             link,
             session,
@@ -472,9 +472,10 @@ impl Replica {
             Some(tracked) if tracked.closing => Some(ErrorCode::SESSION_EXPIRED),
             Some(tracked) => match tracked.owner {
                 Some(Owner::Link(owner)) if owner == link => None,
-                None => {
-                    self.sessions.own(session, Owner::Link(link));
-                    None
+                // Who brings a session here has its leader's word for it, so this is what a client
+                // left behind that has been elsewhere since.
+                None | Some(Owner::Link(_) | Owner::Connection(_)) => {
+                    Some(ErrorCode::SESSION_MOVED)
                 }
                 Some(Owner::Link(_) | Owner::Connection(_)) => Some(ErrorCode::SESSION_MOVED),
             },

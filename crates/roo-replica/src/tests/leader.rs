@@ -199,3 +199,35 @@ fn a_leaders_read_does_not_wait_for_a_write_behind_it() {
     assert_eq!(leader.clients.reads, [1, 3]);
     assert_eq!(leader.clients.replies, [(2, Zxid::new(1, 2))]);
 }
+
+fn request(session: SessionId, cxid: i32, path: &str) -> PeerMessage {
+    PeerMessage::Request {
+        session,
+        cxid,
+        op: op_code::CREATE,
+        body: create(path, 0).into(),
+        ids: [].into(),
+    }
+}
+
+#[test]
+fn what_a_learner_still_has_of_a_session_that_has_been_elsewhere_is_not_done() {
+    let (mut leader, session) = with_client(config());
+    // It was at the follower, came here, and is at no server now.
+    leader.handle(Event::Disconnected {
+        conn: CONN,
+        session,
+    });
+    leader.receive(request(session, 9, "/late"));
+    ack(&mut leader, 2);
+    assert_eq!(leader.state.last_zxid(), Zxid::new(1, 2));
+    assert!(leader.state.tree.find("/late").is_none());
+    // With the leader's word it is the follower's again.
+    leader.receive(PeerMessage::Revalidate {
+        session,
+        timeout_ms: 8000,
+    });
+    leader.receive(request(session, 10, "/again"));
+    ack(&mut leader, 3);
+    assert!(leader.state.tree.find("/again").is_some());
+}
