@@ -27,6 +27,7 @@ use crate::peer_message::{PeerMessage, ensemble_of};
 use crate::peers::Ready;
 use crate::read_path::read_in_turn;
 use crate::replica::{InFlight, Origin, Replica, Role, Waiting};
+use crate::requests::room_of;
 use crate::sessions::Owner;
 
 impl Replica {
@@ -195,7 +196,7 @@ impl Replica {
             Some(InFlight::Txn { header, .. }) => header.zxid <= self.committed,
             Some(InFlight::Read { round, .. }) => self.round_is_answered(*round),
             Some(InFlight::Sync(_)) => self.peers.as_ref().is_some_and(|p| p.syncs_done > 0),
-            Some(InFlight::SyncOf(_) | InFlight::Answer { .. }) => true,
+            Some(InFlight::SyncOf { .. } | InFlight::Answer { .. }) => true,
         }
     }
 
@@ -262,12 +263,16 @@ impl Replica {
                 if let Some(peers) = &mut self.peers {
                     peers.syncs_done -= 1;
                 }
+                self.is_answered(room_of(&PeerMessage::Sync), effects);
                 read_in_turn(state, &ordered, self.config.max_field_bytes, deliveries);
             }
-            Some(InFlight::SyncOf(link)) => effects.push(Effect::Send {
-                link,
-                message: PeerMessage::SyncDone,
-            }),
+            Some(InFlight::SyncOf { link, peer }) => {
+                self.has_answered(peer, room_of(&PeerMessage::Sync));
+                effects.push(Effect::Send {
+                    link,
+                    message: PeerMessage::SyncDone,
+                });
+            }
             Some(InFlight::Answer {
                 conn,
                 frames,
@@ -279,7 +284,8 @@ impl Replica {
                 }
             }
             // Its transaction answers it.
-            Some(InFlight::Forwarded { .. }) | None => {}
+            Some(InFlight::Forwarded { bytes, .. }) => self.is_answered(bytes, effects),
+            None => {}
         }
     }
 
@@ -302,7 +308,10 @@ impl Replica {
                     // connection ends.
                     let origin = match origin {
                         Origin::Client(_) => Origin::Elsewhere,
-                        Origin::Handshake { .. } | Origin::Upgrade | Origin::Elsewhere => origin,
+                        Origin::Handshake { .. }
+                        | Origin::Upgrade
+                        | Origin::Learner { .. }
+                        | Origin::Elsewhere => origin,
                     };
                     self.apply(state, header, txn, digest, origin, deliveries);
                 }
@@ -310,7 +319,7 @@ impl Replica {
                 | InFlight::Forwarded { .. }
                 | InFlight::Read { .. }
                 | InFlight::Sync(_)
-                | InFlight::SyncOf(_)
+                | InFlight::SyncOf { .. }
                 | InFlight::Answer { .. } => self.in_flight.push_back(waiting),
             }
         }
@@ -347,6 +356,7 @@ impl Replica {
         &mut self,
         state: &mut State,
         header: &TxnHeader,
+        txn: &Txn,
         deliveries: &mut dyn Deliveries,
         effects: &mut Vec<Effect>,
     ) -> Origin {
@@ -356,7 +366,6 @@ impl Replica {
         };
         let origin = match self.in_flight.get(at) {
             // Its session may have come from another server, and begun to count its requests anew.
-        txn: &Txn,
             Some(InFlight::Forwarded {
                 session,
                 cxid,
@@ -433,6 +442,10 @@ impl Replica {
                 deliveries.connected(conn, &response);
                 Some(conn)
             }
+            Origin::Learner { peer, bytes } => {
+                self.has_answered(peer, bytes);
+                None
+            }
             Origin::Elsewhere | Origin::Upgrade => None,
         };
         deliveries.applied(conn, op, &header, applied.error);
@@ -445,6 +458,20 @@ impl Replica {
             };
             deliveries.close(owner, why);
         }
+    }
+}
+
+/// Whether a transaction can be what became of a request. The end of a session that expired has
+/// the session's id and no cxid of its own, and a client may count from 0.
+const fn may_answer(txn: &Txn, origin: &Origin) -> bool {
+    let asked = match origin {
+        Origin::Client(waiting) => waiting.op,
+        Origin::Handshake { .. } | Origin::Upgrade => op_code::CREATE_SESSION,
+        Origin::Learner { .. } | Origin::Elsewhere => return false,
+    };
+    match txn.op() {
+        made @ (op_code::CREATE_SESSION | op_code::CLOSE_SESSION) => made == asked,
+        _ => true,
     }
 }
 
@@ -461,20 +488,6 @@ pub(crate) const fn refusal(code: ErrorCode) -> Prepared {
         txn: Txn::Error(code),
         digest: None,
     }
-/// Whether a transaction can be what became of a request. The end of a session that expired has
-/// the session's id and no cxid of its own, and a client may count from 0.
-const fn may_answer(txn: &Txn, origin: &Origin) -> bool {
-    let asked = match origin {
-        Origin::Client(waiting) => waiting.op,
-        Origin::Handshake { .. } | Origin::Upgrade => op_code::CREATE_SESSION,
-        Origin::Learner { .. } | Origin::Elsewhere => return false,
-    };
-    match txn.op() {
-        made @ (op_code::CREATE_SESSION | op_code::CLOSE_SESSION) => made == asked,
-        _ => true,
-    }
-}
-
 }
 
 fn reply_to(

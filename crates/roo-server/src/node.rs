@@ -326,6 +326,7 @@ fn replica_config(config: &ServerConfig, clock: Clock) -> ReplicaConfig {
         read_only_after_ms: None,
     }
 }
+        learner_request_bytes: limits::LEARNER_REQUEST_BYTES,
 
 fn client_settings(config: &ServerConfig) -> ClientSettings {
     ClientSettings {

@@ -269,6 +269,15 @@ impl ReplicaLoop {
         let stats = &self.shared.stats;
         let role = self.replica.role();
         if role.decides() {
+        if why == CloseReason::TooManyRequests {
+            Counters::inc(&self.shared.stats.counters.learner_request);
+            tracing::warn!(
+                ?link,
+                "a learner asks for more at once than any that keeps the rules; its link is \
+                 closed: bring it to the version of its leader"
+            );
+            return;
+        }
             Counters::inc(&stats.counters.outstanding_changes_queued);
         }
         match role {

@@ -160,6 +160,8 @@ impl Whole {
             leader_serves: true,
             local_sessions: LocalSessions::Off,
             read_only_after_ms: None,
+            // So little that learners keep questions back.
+            learner_request_bytes: 2048,
         };
         let ids: Arc<[Id]> = Arc::new([Id {
             scheme: "ip".to_owned(),
