@@ -39,6 +39,9 @@ pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 /// learner that keeps the rules; one that does not loses its link.
 pub const LEARNER_REQUEST_BYTES: usize = 64 * 1024 * 1024;
 
+/// Bytes of records of the leader's that may wait to be written before its link is read no more.
+pub const STORAGE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
 /// Servers, strangers included, of which it is kept why they were refused.
 pub const REFUSED_PEERS: usize = 512;
 
