@@ -19,6 +19,7 @@ use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::servers::{Kind, Server, pause, root};
+use crate::wire::Hello;
 use bystander::Bystander;
 
 /// Arguments of `interop abuse`.
@@ -33,7 +34,7 @@ pub struct AbuseArgs {
 }
 
 /// Within this time the bystander has each of its replies and handshakes.
-const LATENCY_LIMIT: Duration = Duration::from_secs(5);
+const LATENCY_LIMIT: Duration = Duration::from_secs(10);
 
 /// Fewer connections than this prove nothing; where `CI` is set they fail.
 const LEAST_CONNECTIONS: usize = 4_000;
@@ -42,10 +43,23 @@ const LEAST_CONNECTIONS: usize = 4_000;
 const OTHER_FILES: u64 = 200;
 
 /// How long a state may take to come about that will come about.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Lines of zoo.cfg: connections without a handshake end soon enough to be waited for.
-const LINES: &[&str] = &["nio.sessionlessCnxnTimeout=2000", "logLevel=warn"];
+/// Lines of zoo.cfg: connections without a handshake end soon enough to be waited for, and sessions
+/// outlive the making of a crowd, as they do not ping.
+const LINES: &[&str] = &[
+    "nio.sessionlessCnxnTimeout=2000",
+    "maxSessionTimeout=600000",
+    "logLevel=warn",
+];
+
+/// How a session without pings begins.
+fn patient() -> Hello {
+    Hello {
+        timeout: 600_000,
+        ..Hello::default()
+    }
+}
 
 /// What an abuse works with.
 struct Scene<'a> {
