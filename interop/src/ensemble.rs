@@ -150,9 +150,7 @@ impl Member {
     /// What `srvr` calls its mode; `None` when it does not serve.
     #[must_use]
     pub fn mode(&self) -> Option<String> {
-        let answer = self.server.as_ref()?.word("srvr").ok()?;
-        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "));
-        mode.map(str::to_owned)
+        self.server.as_ref()?.mode()
     }
 
     /// A figure of `mntr`; `None` when it does not serve or does not know it.

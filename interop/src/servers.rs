@@ -103,9 +103,12 @@ fn configuration(kind: Kind, data_dir: &Path, port: u16, lines: &[&str]) -> Stri
 /// How long a server may take to answer a four-letter word.
 const WORD_LIMIT: Duration = Duration::from_secs(60);
 
+/// The same where it is asked again: a genuine server that is asked too early never answers.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
+
 /// How long servers may take to do what is waited for. Machines that run this may be busy with
 /// something else.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Server {
     /// Starts a server on a directory, with further lines of zoo.cfg, and waits until it serves.
@@ -208,7 +211,7 @@ impl Server {
         while began.elapsed() < PATIENCE {
             self.check()?;
             if self
-                .word("srvr")
+                .word_within("srvr", ATTEMPT_LIMIT)
                 .is_ok_and(|answer| answer.contains("Mode: "))
             {
                 return Ok(());
@@ -234,8 +237,12 @@ impl Server {
     /// # Errors
     /// When the server does not answer.
     pub fn word(&self, word: &str) -> Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, WORD_LIMIT)?;
-        stream.set_read_timeout(Some(WORD_LIMIT))?;
+        self.word_within(word, WORD_LIMIT)
+    }
+
+    fn word_within(&self, word: &str, limit: Duration) -> Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.address, limit)?;
+        stream.set_read_timeout(Some(limit))?;
         stream.write_all(word.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
@@ -251,7 +258,7 @@ impl Server {
         let mut answer = String::new();
         while began.elapsed() < PATIENCE {
             self.check()?;
-            answer = self.word(word).unwrap_or_default();
+            answer = self.word_within(word, ATTEMPT_LIMIT).unwrap_or_default();
             if answer.contains(text) {
                 return Ok(());
             }
@@ -296,6 +303,14 @@ impl Server {
             pause(Duration::from_millis(20));
         }
         bail!("the server does not end:\n{}", self.output())
+    }
+
+    /// What `srvr` calls its mode; `None` when it does not serve.
+    #[must_use]
+    pub fn mode(&self) -> Option<String> {
+        let answer = self.word_within("srvr", ATTEMPT_LIMIT).ok()?;
+        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "));
+        mode.map(str::to_owned)
     }
 
     /// What it has written to its standard outputs.
