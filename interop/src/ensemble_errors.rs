@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::ensemble::{Ensemble, Member, Part};
+use crate::ensemble::{Ensemble, Member};
 use crate::servers::{Kind, root};
 use crate::wire::{Client, Hello, In, Out};
 
