@@ -30,7 +30,7 @@ const LINES: &[&str] = &[
 ];
 
 /// How long one client's program may take.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// Which servers to run against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -8,14 +8,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Pid;
 
+pub use crate::servers::PATIENCE;
 use crate::servers::{Kind, Server, free_ports, pause};
-
-/// How long servers may take until one of them leads and the others follow. Machines that run
-/// this may be busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Ports of a server: for the leader's learners, for elections, for clients.
 const PORTS: usize = 3;
@@ -91,13 +88,24 @@ impl Member {
         &self.data_dir
     }
 
-    /// Starts it on an empty directory with these lines in its zoo.cfg, without waiting.
+    /// Starts it with these lines in its zoo.cfg, without waiting.
     ///
     /// # Errors
     /// When its files cannot be written or it cannot be started.
     pub fn launch(&mut self, lines: &[&str]) -> Result<()> {
+        self.launch_as(self.id, lines)
+    }
+
+    /// The same with another number in its `myid`, and on what is in its directory.
+    ///
+    /// # Errors
+    /// When its files cannot be written or it cannot be started.
+    pub fn launch_as(&mut self, my_id: u16, lines: &[&str]) -> Result<()> {
+        ensure!(self.server.is_none(), "server {} runs", self.id);
         fs::create_dir_all(&self.data_dir)?;
-        fs::write(self.data_dir.join("myid"), self.id.to_string())?;
+        fs::write(self.data_dir.join("myid"), my_id.to_string())?;
+        // What an earlier one has said is not its own.
+        fs::write(self.data_dir.with_extension("log"), "")?;
         let server = Server::launch(self.kind, &self.data_dir, self.ports[2], lines)?;
         self.server = Some(server);
         Ok(())
@@ -130,12 +138,19 @@ impl Member {
         self.server.take().map_or(Ok(()), Server::stop)
     }
 
+    /// The process that serves.
+    ///
+    /// # Errors
+    /// When it was not started, or has been stopped.
+    pub fn server(&mut self) -> Result<&mut Server> {
+        let server = self.server.as_mut();
+        server.with_context(|| format!("server {} was not started", self.id))
+    }
+
     /// What `srvr` calls its mode; `None` when it does not serve.
     #[must_use]
     pub fn mode(&self) -> Option<String> {
-        let answer = self.server.as_ref()?.word("srvr").ok()?;
-        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "));
-        mode.map(str::to_owned)
+        self.server.as_ref()?.mode()
     }
 
     /// A figure of `mntr`; `None` when it does not serve or does not know it.
@@ -151,20 +166,11 @@ impl Member {
     /// # Errors
     /// When it ends, or does not in [`PATIENCE`].
     pub fn await_mode(&mut self, wanted: &str) -> Result<()> {
-        let began = Instant::now();
-        let mut mode = self.mode();
-        while mode.as_deref() != Some(wanted) {
-            self.check()?;
-            ensure!(
-                began.elapsed() < PATIENCE,
-                "server {} is {mode:?} and does not become {wanted}:\n{}",
-                self.id,
-                self.output()
-            );
-            pause(Duration::from_millis(20));
-            mode = self.mode();
-        }
-        Ok(())
+        let id = self.id;
+        let waited = self
+            .server()?
+            .await_word("srvr", &format!("Mode: {wanted}\n"));
+        waited.with_context(|| format!("server {id}"))
     }
 
     /// Its process, if it runs.
@@ -189,12 +195,9 @@ impl Member {
     /// # Errors
     /// When its process has ended by itself.
     fn check(&mut self) -> Result<()> {
-        let Some(server) = &mut self.server else {
-            bail!("server {} was not started", self.id);
-        };
-        server
-            .check()
-            .with_context(|| format!("server {}", self.id))
+        let id = self.id;
+        let checked = self.server()?.check();
+        checked.with_context(|| format!("server {id}"))
     }
 }
 
@@ -290,6 +293,17 @@ impl Ensemble {
             }
         }
         Ok(())
+    }
+
+    /// The list of servers, with their addresses for clients; the first ones participate.
+    #[must_use]
+    pub fn whole_lines(&self, participants: u16) -> Vec<String> {
+        let part = |id: u16| match id {
+            id if id > participants => Part::Observer,
+            _ => Part::Participant,
+        };
+        let line = |member: &Member| member.whole_line(part(member.id));
+        self.members.iter().map(line).collect()
     }
 
     /// Where clients connect, all servers.

@@ -5,15 +5,15 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
-use crate::members::{Member, Plan, Ports};
-use crate::servers::root;
+use crate::ensemble::{Ensemble, Member};
+use crate::servers::{Kind, root};
 use crate::wire::{Client, Hello, In, Out};
 
 /// Arguments of `interop ensemble-errors`.
@@ -50,7 +50,7 @@ pub fn run(arguments: &ErrorsArgs) -> Result<ExitCode> {
     for (name, case) in CASES.iter().filter(|(name, _)| name.contains(only)) {
         let began = Instant::now();
         let work = root().join("target/interop/ensemble-errors").join(name);
-        let done = Stage::new(work).and_then(|mut stage| {
+        let done = Stage::new(&work).and_then(|mut stage| {
             case(&mut stage)?;
             stage.check()?;
             Ok(stage.said)
@@ -77,72 +77,105 @@ pub fn run(arguments: &ErrorsArgs) -> Result<ExitCode> {
     })
 }
 
+const SERVERS: u16 = 3;
+const GOOD: [u16; 2] = [1, 2];
+const WRONG: u16 = 3;
+
+const LINES: &[&str] = &["tickTime=500", "initLimit=10", "syncLimit=5"];
+
 /// Three servers, of which 1 and 2 serve and 3 is the one that goes wrong.
 struct Stage {
-    plan: Plan,
-    good: Vec<Member>,
+    ensemble: Ensemble,
     written: usize,
     /// What the servers said, for the report.
     said: Vec<String>,
 }
 
 impl Stage {
-    fn new(work: PathBuf) -> Result<Self> {
-        let mut plan = Plan::new(work, 3, 0)?;
-        plan.common = plan.common.replace("tickTime=2000", "tickTime=500");
+    fn new(work: &Path) -> Result<Self> {
         Ok(Self {
-            plan,
-            good: Vec::new(),
+            ensemble: Ensemble::prepare(Kind::Roo, SERVERS, work)?,
             written: 0,
             said: Vec::new(),
         })
     }
 
-    /// Starts 1 and 2, the latter leading, and lets a client write.
-    fn serve(&mut self) -> Result<()> {
-        self.serve_with(&self.plan.server_lines(), "")
+    /// The list of servers as it should be.
+    fn list(&self) -> Vec<String> {
+        self.ensemble.whole_lines(SERVERS)
     }
 
-    fn serve_with(&mut self, servers: &str, extra: &str) -> Result<()> {
-        for id in [1, 2] {
-            self.good
-                .push(self.plan.start_with(id, id, servers, extra)?);
+    /// The list without a server.
+    fn list_without(&self, server: &str) -> Vec<String> {
+        let mut list = self.list();
+        list.retain(|line| !line.starts_with(server));
+        list
+    }
+
+    /// Starts a server on the directory of `id` that believes to be `my_id`.
+    fn start(&mut self, id: u16, my_id: u16, list: &[String], extra: &[&str]) -> Result<()> {
+        let list = list.iter().map(String::as_str);
+        let lines: Vec<&str> = LINES.iter().chain(extra).copied().chain(list).collect();
+        self.member(id)?.launch_as(my_id, &lines)
+    }
+
+    fn member(&mut self, id: u16) -> Result<&mut Member> {
+        let at = usize::from(id - 1);
+        self.ensemble.members.get_mut(at).context("a server")
+    }
+
+    fn address(&self, id: u16) -> SocketAddr {
+        self.ensemble.members[usize::from(id - 1)].address()
+    }
+
+    /// Starts 1 and 2, the latter leading, and lets a client write.
+    fn serve(&mut self) -> Result<()> {
+        self.serve_with(&self.list(), &[])
+    }
+
+    fn serve_with(&mut self, list: &[String], extra: &[&str]) -> Result<()> {
+        for id in GOOD {
+            self.start(id, id, list, extra)?;
         }
-        for server in &mut self.good {
-            server.await_word("srvr", "Mode: ")?;
+        for id in GOOD {
+            self.serves(id)?;
         }
         self.write()
     }
 
-    /// A server that is wrong.
-    fn wrong(&self, my_id: usize, servers: &str, extra: &str) -> Result<Member> {
-        self.plan.start_with(3, my_id, servers, extra)
+    /// Waits until a server serves.
+    fn serves(&mut self, id: u16) -> Result<()> {
+        self.member(id)?.server()?.await_word("srvr", "Mode: ")
     }
 
-    fn hear(&mut self, server: usize, texts: &[&str]) -> Result<()> {
-        let server = self.good.get_mut(server - 1).context("a good server")?;
-        let line = server.await_line(texts)?;
+    /// Starts the server that is wrong.
+    fn wrong(&mut self, my_id: u16, list: &[String], extra: &[&str]) -> Result<()> {
+        self.start(WRONG, my_id, list, extra)
+    }
+
+    /// A server must say this in one line.
+    fn hear(&mut self, id: u16, texts: &[&str]) -> Result<()> {
+        let line = self.member(id)?.server()?.await_line(texts)?;
         self.said.push(message(&line));
         Ok(())
     }
 
-    /// The server must say one line and end with a code.
-    fn refused(&mut self, mut server: Member, texts: &[&str], code: i32) -> Result<()> {
-        let line = server.await_line(texts)?;
-        let status = server.await_end()?;
+    /// The server that is wrong must say this in one line and end with a code.
+    fn refused(&mut self, texts: &[&str], code: i32) -> Result<()> {
+        self.hear(WRONG, texts)?;
+        let status = self.member(WRONG)?.server()?.await_end()?;
         ensure!(
             status.code() == Some(code),
-            "{status} instead of {code}: {line}"
+            "{status} instead of {code}: {:?}",
+            self.said.last()
         );
-        self.said.push(message(&line));
-        Ok(())
+        self.member(WRONG)?.kill()
     }
 
     /// A node that must never be lost.
     fn write(&mut self) -> Result<()> {
-        let server = self.good.first().context("a server")?;
         let path = format!("/n{}", self.written);
-        ensure!(create(server.client, &path)? == 0, "create {path}");
+        ensure!(create(self.address(1), &path)? == 0, "create {path}");
         self.written += 1;
         Ok(())
     }
@@ -150,8 +183,8 @@ impl Stage {
     /// The good servers still take writes and have every one.
     fn check(&mut self) -> Result<()> {
         self.write()?;
-        for server in &self.good {
-            holds(server.client, self.written)?;
+        for id in GOOD {
+            holds(self.address(id), self.written)?;
         }
         Ok(())
     }
@@ -196,36 +229,32 @@ fn holds(address: SocketAddr, nodes: usize) -> Result<()> {
 
 fn wrong_my_id(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let servers = stage.plan.server_lines();
-    let unknown = stage.wrong(7, &servers, "")?;
-    stage.refused(unknown, &["myid", "7", "1, 2, 3"], 1)?;
-    let contradicted = stage.wrong(3, &servers, "id=2\n")?;
-    stage.refused(contradicted, &["myid", "id=2"], 2)?;
-    let dir = stage.plan.dir(3);
+    let list = stage.list();
+    stage.wrong(7, &list, &[])?;
+    stage.refused(&["myid", "7", "1, 2, 3"], 1)?;
+    stage.wrong(3, &list, &["id=2"])?;
+    stage.refused(&["myid", "id=2"], 2)?;
+    let dir = stage.member(WRONG)?.data_dir().to_owned();
     fs::remove_dir_all(&dir)?;
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("version-2"), "")?;
-    let no_directory = stage.wrong(3, &servers, "")?;
-    stage.refused(no_directory, &["version-2"], 3)
+    stage.wrong(3, &list, &[])?;
+    stage.refused(&["version-2"], 3)
 }
 
 /// Server 3 claims to be 1, which is at another address in its own list.
 fn one_id_twice(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let [one, two, three] = stage.plan.ports.as_slice() else {
+    let [one, two, three] = &stage.list()[..] else {
         bail!("three servers");
     };
-    let lines = |own: &Ports, other: &Ports| {
-        format!(
-            "server.1={}\nserver.2={}\nserver.3={}\n",
-            own.line("participant"),
-            two.line("participant"),
-            other.line("participant")
-        )
-    };
-    let mut impostor = stage.wrong(1, &lines(three, one), "")?;
-    let line = impostor.await_line(&["says that it is server 1, as this one does"])?;
-    stage.said.push(message(&line));
+    let list = [
+        three.replace("server.3", "server.1"),
+        two.clone(),
+        one.replace("server.1", "server.3"),
+    ];
+    stage.wrong(1, &list, &[])?;
+    stage.hear(WRONG, &["says that it is server 1, as this one does"])?;
     stage.hear(2, &["two servers say that they are server 1"])?;
     stage.write()
 }
@@ -233,19 +262,22 @@ fn one_id_twice(stage: &mut Stage) -> Result<()> {
 /// A copy of another server's directory, its myid included, with the right list of servers.
 fn copied_directory(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let (from, to) = (stage.plan.dir(2), stage.plan.dir(3));
+    let list = stage.list();
+    let from = stage.member(2)?.data_dir().to_owned();
+    let to = stage.member(WRONG)?.data_dir().to_owned();
     copy(&from, &to)?;
     // The operator forgets the myid: on the same machine, the ports of server 2 are taken.
-    let forgotten = stage.wrong(2, &stage.plan.server_lines(), "")?;
-    stage.refused(forgotten, &["cannot listen", "another"], 1)?;
+    let port = format!("clientPort={}", stage.address(2).port());
+    stage.wrong(2, &list, &[&port])?;
+    stage.refused(&["cannot listen", "another"], 1)?;
     // With its own myid the copy is only an early backup.
-    let mut corrected = stage.wrong(3, &stage.plan.server_lines(), "")?;
-    corrected.await_word("srvr", "Mode: ")?;
+    stage.wrong(3, &list, &[])?;
+    stage.serves(WRONG)?;
     stage.write()?;
-    holds(corrected.client, stage.written)
+    holds(stage.address(WRONG), stage.written)
 }
 
-fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -262,48 +294,39 @@ fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
 /// 3 knows an ensemble of 1 and 3 only, 2 does not answer to it.
 fn other_lists(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let all = stage.plan.server_lines();
-    let lines = all.lines().filter(|line| !line.starts_with("server.2"));
-    let shorter: String = lines.map(|line| format!("{line}\n")).collect();
-    let mut three = stage.wrong(3, &shorter, "")?;
-    let line = three.await_line(&["server 2", "not in the ensemble of this server"])?;
-    stage.said.push(message(&line));
+    let shorter = stage.list_without("server.2");
+    stage.wrong(3, &shorter, &[])?;
+    stage.hear(WRONG, &["server 2", "not in the ensemble of this server"])?;
     stage.write()
 }
 
 /// 1 and 2 do not know 3.
 fn not_in_the_list(stage: &mut Stage) -> Result<()> {
-    let all = stage.plan.server_lines();
-    let lines = all.lines().filter(|line| !line.starts_with("server.3"));
-    let shorter: String = lines.map(|line| format!("{line}\n")).collect();
-    stage.serve_with(&shorter, "")?;
-    let mut three = stage.wrong(3, &all, "")?;
-    let line = three.await_line(&["does not know this server", "server.3"])?;
-    stage.said.push(message(&line));
+    let shorter = stage.list_without("server.3");
+    stage.serve_with(&shorter, &[])?;
+    let list = stage.list();
+    stage.wrong(3, &list, &[])?;
+    stage.hear(WRONG, &["does not know this server", "server.3"])?;
     stage.hear(1, &["server 3", "not in the ensemble of this server"])?;
-    ensure!(!three.word("srvr")?.contains("Mode: "), "a stranger serves");
+    ensure!(stage.member(WRONG)?.mode().is_none(), "a stranger serves");
     Ok(())
 }
 
 fn other_ensemble(stage: &mut Stage) -> Result<()> {
-    let servers = stage.plan.server_lines();
-    stage.serve_with(&servers, "ensemble.name=orders\n")?;
-    let mut three = stage.wrong(3, &servers, "ensemble.name=payments\n")?;
-    let line = three.await_line(&["belongs to another ensemble", "server 1"])?;
-    stage.said.push(message(&line));
+    let list = stage.list();
+    stage.serve_with(&list, &["ensemble.name=orders"])?;
+    stage.wrong(3, &list, &["ensemble.name=payments"])?;
+    stage.hear(WRONG, &["belongs to another ensemble", "server 1"])?;
     stage.hear(1, &["belongs to another ensemble", "server 3"])?;
-    ensure!(!three.word("srvr")?.contains("Mode: "), "a stranger serves");
-    let said = three.word("peer")?;
-    ensure!(
-        said.contains("refused 1: ") && said.contains("refused 2: "),
-        "{said}"
-    );
-    Ok(())
+    ensure!(stage.member(WRONG)?.mode().is_none(), "a stranger serves");
+    let stranger = stage.member(WRONG)?.server()?;
+    stranger.await_word("peer", "refused 1: ")?;
+    stranger.await_word("peer", "refused 2: ")
 }
 
 fn garbage(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let port = stage.plan.ports.first().context("a server")?.peer;
+    let peers = stage.member(1)?.peers();
     let texts: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"ruok",
@@ -313,7 +336,7 @@ fn garbage(stage: &mut Stage) -> Result<()> {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF",
     ];
     for text in texts {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        let mut stream = TcpStream::connect(peers)?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
         // The server may have closed it by now.
         let _ = stream.write_all(text);
@@ -324,8 +347,8 @@ fn garbage(stage: &mut Stage) -> Result<()> {
 
 fn epochs(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let servers = stage.plan.server_lines();
-    let dir = stage.plan.dir(3).join("version-2");
+    let list = stage.list();
+    let dir = stage.member(WRONG)?.data_dir().join("version-2");
     fs::create_dir_all(&dir)?;
     for (accepted, current, texts) in [
         ("one", "0", ["acceptedEpoch", "\"one\""]),
@@ -336,8 +359,8 @@ fn epochs(stage: &mut Stage) -> Result<()> {
     ] {
         fs::write(dir.join("acceptedEpoch"), accepted)?;
         fs::write(dir.join("currentEpoch"), current)?;
-        let wrong = stage.wrong(3, &servers, "")?;
-        stage.refused(wrong, &texts, 3)?;
+        stage.wrong(3, &list, &[])?;
+        stage.refused(&texts, 3)?;
     }
     Ok(())
 }
@@ -345,51 +368,54 @@ fn epochs(stage: &mut Stage) -> Result<()> {
 /// A server that has promised a far epoch: the leader ends for it, and the next begins a later one.
 fn epochs_ahead(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let dir = stage.plan.dir(3).join("version-2");
+    let list = stage.list();
+    let dir = stage.member(WRONG)?.data_dir().join("version-2");
     fs::create_dir_all(&dir)?;
     fs::write(dir.join("acceptedEpoch"), "1000")?;
     fs::write(dir.join("currentEpoch"), "0")?;
-    let mut ahead = stage.wrong(3, &stage.plan.server_lines(), "")?;
-    for server in stage.good.iter_mut().chain([&mut ahead]) {
+    stage.wrong(3, &list, &[])?;
+    for id in 1..=SERVERS {
+        let server = stage.member(id)?.server()?;
         server.await_word("peer", "epoch: 1001")?;
         server.await_word("srvr", "Mode: ")?;
     }
     stage.write()?;
-    holds(ahead.client, stage.written)
+    holds(stage.address(WRONG), stage.written)
 }
 
 fn no_quorum(stage: &mut Stage) -> Result<()> {
-    let mut lonely = stage.plan.start(1, "")?;
-    let line = lonely.await_line(&["no leader", "1 of 3", "2 are needed; start 2, 3"])?;
-    stage.said.push(message(&line));
-    let answer = lonely.word("srvr")?;
+    let list = stage.list();
+    stage.start(1, 1, &list, &[])?;
+    stage.hear(1, &["no leader", "1 of 3", "2 are needed; start 2, 3"])?;
+    let answer = stage.member(1)?.server()?.word("srvr")?;
     ensure!(
         answer == "This ZooKeeper instance is not currently serving requests\n",
         "{answer}"
     );
-    let refused = Client::connect(lonely.client, &Hello::default());
+    let refused = Client::connect(stage.address(1), &Hello::default());
     ensure!(
         refused.is_err() || refused.is_ok_and(|client| client.session == 0),
         "a server alone gives out sessions"
     );
-    let mut second = stage.plan.start(2, "")?;
-    lonely.await_word("srvr", "Mode: ")?;
-    second.await_word("srvr", "Mode: ")?;
-    stage.good = vec![lonely, second];
+    stage.start(2, 2, &list, &[])?;
+    for id in GOOD {
+        stage.serves(id)?;
+    }
     stage.write()
 }
 
 fn port_taken(stage: &mut Stage) -> Result<()> {
     stage.serve()?;
-    let servers = stage.plan.server_lines();
-    let ports = *stage.plan.ports.get(2).context("three servers")?;
-    let taken = TcpListener::bind(("127.0.0.1", ports.peer))?;
-    let wrong = stage.wrong(3, &servers, "electionPortBindRetry=1\n")?;
-    let port = ports.peer.to_string();
-    stage.refused(wrong, &["listen on", "for other servers", &port], 14)?;
+    let list = stage.list();
+    let peers = stage.member(WRONG)?.peers();
+    let taken = TcpListener::bind(peers)?;
+    stage.wrong(3, &list, &["electionPortBindRetry=1"])?;
+    let port = peers.port().to_string();
+    stage.refused(&["listen on", "for other servers", &port], 14)?;
     drop(taken);
-    let _taken = TcpListener::bind(("127.0.0.1", ports.client))?;
-    let wrong = stage.wrong(3, &servers, "")?;
-    let port = ports.client.to_string();
-    stage.refused(wrong, &["cannot listen", &port], 1)
+    let clients = stage.address(WRONG);
+    let _taken = TcpListener::bind(clients)?;
+    stage.wrong(3, &list, &[])?;
+    let port = clients.port().to_string();
+    stage.refused(&["cannot listen", &port], 1)
 }

@@ -94,6 +94,7 @@ fn open(dir: &Path, round: u32) -> Result<Server> {
         "skipACL=yes",
         "extendedTypesEnabled=true",
         "znode.container.checkIntervalMs=3600000",
+        "maxSessionTimeout=600000",
         compression,
     ];
     Server::start(kind, dir, &lines)
@@ -147,10 +148,10 @@ fn compare(kind: Kind, left: &[String], found: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Random requests of one session that stays open, so that its ephemerals are found too.
+/// Random requests of one session, which outlives the round, so that its ephemerals are found too.
 fn work(server: &Server, seed: u64) -> Result<()> {
     let hello = Hello {
-        timeout: 40_000,
+        timeout: 600_000,
         ..Hello::default()
     };
     let mut client = Client::connect(server.address, &hello)?;

@@ -11,7 +11,6 @@ pub mod ensemble;
 pub mod ensemble_errors;
 pub mod exchange;
 pub mod instructions;
-pub mod members;
 pub mod ops;
 pub mod proxy;
 pub mod quorums;

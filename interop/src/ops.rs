@@ -8,8 +8,8 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::members::{Member, Plan};
-use crate::servers::root;
+use crate::ensemble::Ensemble;
+use crate::servers::{Kind, root};
 
 /// Metrics that mean something else here, or nothing: see docs/compat.md.
 const OTHER_METRICS: &[&str] = &[
@@ -50,14 +50,18 @@ const GAUGES: &[&str] = &[
 /// # Errors
 /// When a server does not come into its role.
 pub fn run() -> Result<ExitCode> {
-    let plan = Plan::new(root().join("target/interop/ops"), 3, 1)?;
-    let mut differences = serving(&plan)?;
-    let looking = plan.start(2, "")?;
-    differences.extend(compare(&[("looking", &looking)])?);
-    drop(looking);
-    let mut read_only = plan.start(1, "readonlymode.enabled=true\n")?;
-    read_only.await_word("srvr", "Mode: read-only")?;
-    differences.extend(compare(&[("readonly", &read_only)])?);
+    let dir = root().join("target/interop/ops");
+    let mut ensemble = Ensemble::prepare(Kind::Roo, VOTERS + 1, &dir)?;
+    let mut differences = serving(&mut ensemble)?;
+    start(&mut ensemble, 2, &[])?;
+    ensemble.members[1]
+        .server()?
+        .await_word("srvr", "not currently serving")?;
+    differences.extend(compare(&ensemble, &[("looking", 2)])?);
+    ensemble.members[1].kill()?;
+    start(&mut ensemble, 1, &["readonlymode.enabled=true"])?;
+    ensemble.members[0].await_mode("read-only")?;
+    differences.extend(compare(&ensemble, &[("readonly", 1)])?);
     for difference in &differences {
         println!("{difference}");
     }
@@ -69,38 +73,57 @@ pub fn run() -> Result<ExitCode> {
     })
 }
 
+/// How many of the servers vote; the last one observes.
+const VOTERS: u16 = 3;
+
+/// As the genuine servers were configured.
+const LINES: &[&str] = &[
+    "initLimit=10",
+    "syncLimit=5",
+    "maxClientCnxns=60",
+    "extendedTypesEnabled=true",
+];
+
+/// Starts the server of this number.
+fn start(ensemble: &mut Ensemble, id: u16, extra: &[&str]) -> Result<()> {
+    let list = ensemble.whole_lines(VOTERS);
+    let list = list.iter().map(String::as_str);
+    let lines: Vec<&str> = LINES.iter().chain(extra).copied().chain(list).collect();
+    ensemble.members[usize::from(id) - 1].launch(&lines)
+}
+
 /// The three roles that serve; afterwards the directories of 1 and 2 are empty again.
-fn serving(plan: &Plan) -> Result<Vec<String>> {
-    let (mut leader, mut follower) = (plan.start(3, "")?, plan.start(1, "")?);
-    leader.await_word("srvr", "Mode: leader")?;
-    follower.await_word("srvr", "Mode: follower")?;
-    let (mut second, mut observer) = (plan.start(2, "")?, plan.start(4, "")?);
-    second.await_word("srvr", "Mode: follower")?;
-    observer.await_word("srvr", "Mode: observer")?;
+fn serving(ensemble: &mut Ensemble) -> Result<Vec<String>> {
+    start(ensemble, 3, &[])?;
+    start(ensemble, 1, &[])?;
+    ensemble.members[2].await_mode("leader")?;
+    ensemble.members[0].await_mode("follower")?;
+    start(ensemble, 2, &[])?;
+    start(ensemble, 4, &[])?;
+    ensemble.members[1].await_mode("follower")?;
+    ensemble.members[3].await_mode("observer")?;
+    let leader = ensemble.members[2].server()?;
     leader.await_word("mntr", "zk_synced_followers\t2")?;
     leader.await_word("mntr", "zk_synced_observers\t1")?;
-    let found = compare(&[
-        ("leader", &leader),
-        ("follower", &follower),
-        ("observer", &observer),
-    ])?;
-    drop((leader, follower, second, observer));
-    for id in [1, 2] {
-        std::fs::remove_dir_all(plan.dir(id))?;
+    let found = compare(ensemble, &[("leader", 3), ("follower", 1), ("observer", 4)])?;
+    for member in &mut ensemble.members {
+        member.kill()?;
+    }
+    for id in [0, 1] {
+        std::fs::remove_dir_all(ensemble.members[id].data_dir())?;
     }
     Ok(found)
 }
 
 /// The differences that are not meant, as the script shows them.
-fn compare(servers: &[(&str, &Member)]) -> Result<Vec<String>> {
+fn compare(ensemble: &Ensemble, servers: &[(&str, usize)]) -> Result<Vec<String>> {
     let output = Command::new("python3")
         .arg(root().join("interop/ops/check.py"))
         .arg("--words-only")
-        .args(
-            servers
-                .iter()
-                .map(|(role, server)| format!("{role}={}", server.client)),
-        )
+        .args(servers.iter().map(|(role, id)| {
+            let address = ensemble.members[*id - 1].address();
+            format!("{role}={address}")
+        }))
         .output()
         .context("start python3")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -4,6 +4,7 @@
 //! With `--server apache` the same against the genuine server, which proves the test.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,8 @@ use clap::Args;
 use crate::ensemble::{Ensemble, PATIENCE, Part};
 use crate::reconfig::Against;
 use crate::servers::{Kind, pause, root};
-use crate::session::Session;
+use crate::session::{Session, op};
+use crate::wire::Out;
 
 /// Arguments of `interop quorums`.
 #[derive(Args, Debug)]
@@ -200,13 +202,38 @@ fn serve(ensemble: &mut Ensemble, servers: &[usize]) -> Result<()> {
         }
     }
     for server in servers {
-        let mut session = Session::open(ensemble.members[*server].address())?;
-        session.sync()?;
-        for other in servers {
-            session.get(&format!("{path}-{other}"))?;
+        let address = ensemble.members[*server].address();
+        while let Err(error) = shows(address, &path, servers)? {
+            ensure!(
+                began.elapsed() < PATIENCE,
+                "server {} does not serve: {error:#}",
+                server + 1
+            );
+            pause(std::time::Duration::from_millis(20));
         }
     }
     Ok(())
+}
+
+/// Looks for the writes of all behind a sync. A server that is busy may lose its leader, and its
+/// clients, for a while: that is no answer.
+fn shows(address: SocketAddr, path: &str, writers: &[usize]) -> Result<Result<()>> {
+    let session = Session::open(address).and_then(|mut session| {
+        session.sync()?;
+        Ok(session)
+    });
+    let mut session = match session {
+        Ok(session) => session,
+        Err(error) => return Ok(Err(error)),
+    };
+    for writer in writers {
+        let node = Out::default().text(&format!("{path}-{writer}")).flag(false);
+        match session.ask(op::EXISTS, &node.0) {
+            Ok(reply) => ensure!(reply.error == 0, "{path}-{writer}: {}", reply.error),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    Ok(Ok(()))
 }
 
 const NODE_EXISTS: i32 = -110;

@@ -356,29 +356,35 @@ impl Stage {
     }
 
     /// Waits until every server of the ensemble does its part and knows the others.
-    fn agree(&mut self) -> Result<()> {
+    fn agree(&self) -> Result<()> {
         let began = Instant::now();
         let expected = self.list();
-        for server in 0..self.parts.len() {
-            let Some(part) = self.parts[server] else {
+        loop {
+            let Err(why) = self.agrees(&expected) else {
+                return Ok(());
+            };
+            if began.elapsed() > PATIENCE {
+                return Err(why);
+            }
+            pause(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// Whether every server does its part at this moment, and one leads.
+    fn agrees(&self, expected: &BTreeSet<String>) -> Result<()> {
+        let mut leaders = 0;
+        for (server, part) in self.parts.iter().enumerate() {
+            let Some(part) = part else {
                 continue;
             };
-            let mut seen = self.look(server);
-            while !seen.as_ref().is_ok_and(|seen| seen.is(part, &expected)) {
-                ensure!(
-                    began.elapsed() < PATIENCE,
-                    "server {} should be one of {expected:#?} and sees {seen:#?}",
-                    server + 1
-                );
-                pause(std::time::Duration::from_millis(20));
-                seen = self.look(server);
-            }
+            let seen = self.look(server)?;
+            leaders += usize::from(seen.mode == "leader");
+            ensure!(
+                seen.is(*part, expected),
+                "server {} should be one of {expected:#?} and sees {seen:#?}",
+                server + 1
+            );
         }
-        let modes = self.ensemble.members.iter().zip(&self.parts);
-        let leaders = modes
-            .filter(|(_, part)| part.is_some())
-            .filter(|(member, _)| member.mode().as_deref() == Some("leader"))
-            .count();
         ensure!(leaders == 1, "{leaders} leaders");
         Ok(())
     }

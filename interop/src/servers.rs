@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -100,8 +100,15 @@ fn configuration(kind: Kind, data_dir: &Path, port: u16, lines: &[&str]) -> Stri
     .fold(String::new(), |text, line| text + &line + "\n")
 }
 
-/// How long a server may take to answer.
-const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long a server may take to answer a four-letter word.
+const WORD_LIMIT: Duration = Duration::from_secs(60);
+
+/// The same where it is asked again: a genuine server that is asked too early never answers.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How long servers may take to do what is waited for. Machines that run this may be busy with
+/// something else.
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 impl Server {
     /// Starts a server on a directory, with further lines of zoo.cfg, and waits until it serves.
@@ -198,13 +205,13 @@ impl Server {
     /// Waits until it serves clients.
     ///
     /// # Errors
-    /// When it ends or does not within a minute.
+    /// When it ends, or does not in [`PATIENCE`].
     pub fn await_service(&mut self) -> Result<()> {
         let began = Instant::now();
-        while began.elapsed() < START_LIMIT {
+        while began.elapsed() < PATIENCE {
             self.check()?;
             if self
-                .word("srvr")
+                .word_within("srvr", ATTEMPT_LIMIT)
                 .is_ok_and(|answer| answer.contains("Mode: "))
             {
                 return Ok(());
@@ -230,12 +237,80 @@ impl Server {
     /// # Errors
     /// When the server does not answer.
     pub fn word(&self, word: &str) -> Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(2))?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        self.word_within(word, WORD_LIMIT)
+    }
+
+    fn word_within(&self, word: &str, limit: Duration) -> Result<String> {
+        let mut stream = TcpStream::connect_timeout(&self.address, limit)?;
+        stream.set_read_timeout(Some(limit))?;
         stream.write_all(word.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;
         Ok(answer)
+    }
+
+    /// Waits until an answer to a word contains a text.
+    ///
+    /// # Errors
+    /// When it never does, or the server ends.
+    pub fn await_word(&mut self, word: &str, text: &str) -> Result<()> {
+        let began = Instant::now();
+        let mut answer = String::new();
+        while began.elapsed() < PATIENCE {
+            self.check()?;
+            answer = self.word_within(word, ATTEMPT_LIMIT).unwrap_or_default();
+            if answer.contains(text) {
+                return Ok(());
+            }
+            pause(Duration::from_millis(20));
+        }
+        bail!(
+            "{word} never says {text:?} but {answer:?}:\n{}",
+            self.output()
+        )
+    }
+
+    /// Waits until its output has one line with all of some texts, which it gives.
+    ///
+    /// # Errors
+    /// When it never has.
+    pub fn await_line(&mut self, texts: &[&str]) -> Result<String> {
+        let began = Instant::now();
+        loop {
+            let ended = self.child.try_wait()?.is_some();
+            let output = self.output();
+            let says = |line: &&str| texts.iter().all(|text| line.contains(text));
+            if let Some(line) = output.lines().find(says) {
+                return Ok(line.to_owned());
+            }
+            if ended || began.elapsed() > PATIENCE {
+                bail!("no line says {texts:?}:\n{output}");
+            }
+            pause(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn await_end(&mut self) -> Result<ExitStatus> {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            pause(Duration::from_millis(20));
+        }
+        bail!("the server does not end:\n{}", self.output())
+    }
+
+    /// What `srvr` calls its mode; `None` when it does not serve.
+    #[must_use]
+    pub fn mode(&self) -> Option<String> {
+        let answer = self.word_within("srvr", ATTEMPT_LIMIT).ok()?;
+        let mode = answer.lines().find_map(|line| line.strip_prefix("Mode: "));
+        mode.map(str::to_owned)
     }
 
     /// What it has written to its standard outputs.

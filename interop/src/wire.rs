@@ -184,6 +184,9 @@ impl Hello {
     }
 }
 
+/// How long a server may take to answer. Machines that run this may be busy with something else.
+const REPLY_LIMIT: Duration = Duration::from_secs(60);
+
 /// A reply or event, without its length.
 pub type Frame = Vec<u8>;
 
@@ -206,8 +209,8 @@ impl Client {
     pub fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-        stream.set_write_timeout(Some(Duration::from_secs(20)))?;
+        stream.set_read_timeout(Some(REPLY_LIMIT))?;
+        stream.set_write_timeout(Some(REPLY_LIMIT))?;
         Ok(Self {
             stream,
             session: 0,

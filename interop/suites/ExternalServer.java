@@ -22,7 +22,7 @@ import org.apache.zookeeper.server.ZooKeeperServer;
  * <p>The property interop.serve names the program that is given a zoo.cfg and -D properties.
  */
 public final class ExternalServer extends ServerCnxnFactory {
-    private static final int PATIENCE_SECONDS = 60;
+    private static final int PATIENCE_SECONDS = 300;
 
     private final CountDownLatch ended = new CountDownLatch(1);
     private InetSocketAddress address;

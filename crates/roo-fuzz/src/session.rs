@@ -135,6 +135,7 @@ fn server() -> Server {
         leader_serves: true,
         local_sessions: LocalSessions::Off,
         read_only_after_ms: None,
+        learner_request_bytes: 1 << 20,
     };
     let now = Time(1_000_000);
     Server {

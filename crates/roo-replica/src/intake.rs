@@ -11,13 +11,13 @@ use roo_proto::op_code;
 use roo_proto::request::{self, BadRequest};
 use roo_state::prepare;
 use roo_state::state::State;
-use roo_zab::message::LinkId;
 
 use crate::effect::{CloseReason, Effect};
 use crate::event::{ConnId, Connect, Ordered};
 use crate::local_sessions::makes_ephemeral;
 use crate::peer_message::PeerMessage;
 use crate::replica::{InFlight, Origin, Replica, Role, Waiting};
+use crate::requests::room_of;
 use crate::sessions::Owner;
 use crate::write_path::refusal;
 
@@ -81,9 +81,9 @@ impl Replica {
             conn,
             read_only: connect.read_only,
         };
-        if let Role::Learning { link, .. } = self.role {
+        if matches!(self.role, Role::Learning { .. }) {
             self.sessions.attend(session, timeout_ms, owner);
-            self.forward_new_session(link, session, timeout_ms, origin, effects);
+            self.forward_new_session(session, timeout_ms, origin, effects);
             return;
         }
         let Some(header) = self.header(session, 0, wall) else {
@@ -98,28 +98,26 @@ impl Replica {
     /// Asks the leader to make a session known to all.
     pub(crate) fn forward_new_session(
         &mut self,
-        link: LinkId,
         session: SessionId,
         timeout_ms: i32,
         origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
+        let message = PeerMessage::Request {
+            session,
+            cxid: 0,
+            op: op_code::CREATE_SESSION,
+            body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
+            ids: [].into(),
+        };
         self.in_flight.push_back(InFlight::Forwarded {
             session,
             cxid: 0,
             since: Zxid::ZERO,
             origin,
+            bytes: room_of(&message),
         });
-        effects.push(Effect::Send {
-            link,
-            message: PeerMessage::Request {
-                session,
-                cxid: 0,
-                op: op_code::CREATE_SESSION,
-                body: Bytes::copy_from_slice(&timeout_ms.to_be_bytes()),
-                ids: [].into(),
-            },
-        });
+        self.ask_leader(message, effects);
     }
 
     fn resume_session(
@@ -144,20 +142,18 @@ impl Replica {
         }
         let password = session_password(session);
         let knows_password = connect.password.as_deref() == Some(&password[..]);
-        if let Role::Learning { link, .. } = self.role
+        if matches!(self.role, Role::Learning { .. })
             && knows_password
             && !tracked.is_some_and(|tracked| tracked.closing || tracked.local)
         {
             if let Some(peers) = &mut self.peers {
                 peers.revalidate(session, conn, timeout_ms, connect.read_only);
             }
-            effects.push(Effect::Send {
-                link,
-                message: PeerMessage::Revalidate {
-                    session,
-                    timeout_ms,
-                },
-            });
+            let message = PeerMessage::Revalidate {
+                session,
+                timeout_ms,
+            };
+            self.ask_leader(message, effects);
             return;
         }
         let resumed = tracked.is_some_and(|tracked| !tracked.closing) && knows_password;
@@ -242,18 +238,15 @@ impl Replica {
     }
 
     /// Asks the leader to answer a `sync`; false where this server answers it itself.
-    fn sync(&self, ordered: &Ordered, effects: &mut Vec<Effect>) -> bool {
-        let Role::Learning { link, .. } = self.role else {
+    fn sync(&mut self, ordered: &Ordered, effects: &mut Vec<Effect>) -> bool {
+        if !matches!(self.role, Role::Learning { .. }) {
             return false;
-        };
+        }
         // What cannot be decoded is refused here.
         if request::decode(ordered.op, &ordered.body, self.config.max_field_bytes).is_err() {
             return false;
         }
-        effects.push(Effect::Send {
-            link,
-            message: PeerMessage::Sync,
-        });
+        self.ask_leader(PeerMessage::Sync, effects);
         true
     }
 
@@ -297,9 +290,6 @@ impl Replica {
 
     /// Sends a client's write to the leader and keeps a place for its transaction.
     fn forward(&mut self, ordered: Ordered, effects: &mut Vec<Effect>) {
-        let Role::Learning { link, .. } = self.role else {
-            return;
-        };
         let decoded = request::decode(ordered.op, &ordered.body, self.config.max_field_bytes);
         if decoded.is_err_and(takes_no_zxid) {
             self.in_flight
@@ -319,22 +309,21 @@ impl Replica {
             self.sessions.close(session);
         }
         let since = self.sessions.find(session).map(|tracked| tracked.since);
+        let message = PeerMessage::Request {
+            session,
+            cxid: xid,
+            op,
+            body: Bytes::from(body),
+            ids,
+        };
         self.in_flight.push_back(InFlight::Forwarded {
             session,
             cxid: xid,
             since: since.unwrap_or(Zxid::ZERO),
             origin: Origin::Client(Waiting { conn, xid, op }),
+            bytes: room_of(&message),
         });
-        effects.push(Effect::Send {
-            link,
-            message: PeerMessage::Request {
-                session,
-                cxid: xid,
-                op,
-                body: Bytes::from(body),
-                ids,
-            },
-        });
+        self.ask_leader(message, effects);
     }
 
     pub(crate) fn on_disconnected(&mut self, conn: ConnId, session: SessionId) {

@@ -9,7 +9,8 @@
 //! to other servers; [`replica`] where each event goes; `intake` what clients ask, by role,
 //! and `local_sessions` what a server keeps to itself;
 //! `write_path` the way of a write from request to reply; [`read_path`] the reads that must
-//! wait; `peers` Zab, the other replicas and changes of role; [`sessions`] the clock of every
+//! wait; `peers` Zab, the other replicas and changes of role; `requests` how much
+//! learners may ask; [`sessions`] the clock of every
 //! session; [`snapshotting`] when a snapshot is due; [`reaper`] when containers and expired nodes
 //! are collected.
 #![no_std]
@@ -28,6 +29,7 @@ mod peers;
 pub mod read_path;
 pub mod reaper;
 pub mod replica;
+mod requests;
 pub mod sessions;
 pub mod snapshotting;
 mod write_path;

@@ -87,9 +87,9 @@ impl Replica {
         if self.config.local_sessions != LocalSessions::Upgrading {
             return false;
         }
-        if let Role::Learning { link, .. } = self.role {
+        if matches!(self.role, Role::Learning { .. }) {
             self.sessions.make_global(session, true);
-            self.forward_new_session(link, session, timeout_ms, Origin::Upgrade, effects);
+            self.forward_new_session(session, timeout_ms, Origin::Upgrade, effects);
             return true;
         }
         let Some(header) = self.header(session, 0, wall) else {

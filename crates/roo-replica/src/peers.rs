@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use roo_proto::acl::Id;
 use roo_proto::ensemble::Ensemble;
 use roo_proto::error_code::ErrorCode;
-use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
+use roo_proto::ids::{ServerId, SessionId, Time, WallTime, Zxid};
 use roo_proto::op_code;
 use roo_proto::request;
 use roo_state::prepare::{self, Prepared};
@@ -23,6 +23,7 @@ use crate::local_sessions::makes_ephemeral;
 use crate::peer_message::PeerMessage;
 use crate::read_path::{Asker, Rounds};
 use crate::replica::{InFlight, LocalSessions, Origin, Replica, Role};
+use crate::requests::{Asked, Owed, room_of};
 use crate::sessions::Owner;
 use crate::write_path::refusal;
 
@@ -66,13 +67,17 @@ pub(crate) struct Peers {
     revalidating: Vec<Revalidating>,
     /// The state is being replaced by a part of itself, or by the leader's: nobody may read it.
     pub(crate) is_replacing: bool,
+    /// What this learner has asked its leader.
+    pub(crate) asked: Asked,
+    /// What this leader has been asked by its learners.
+    pub(crate) owed: Owed,
     /// Learners that are to be sent a snapshot, and how far it must go at least.
     pub(crate) snapshots: VecDeque<(LinkId, Zxid)>,
     zab_effects: Vec<roo_zab::Effect>,
 }
 
 impl Peers {
-    pub(crate) const fn new(zab: Zab) -> Self {
+    pub(crate) fn new(zab: Zab) -> Self {
         Self {
             zab,
             ready: VecDeque::new(),
@@ -82,6 +87,8 @@ impl Peers {
             questions: VecDeque::new(),
             revalidating: Vec::new(),
             is_replacing: false,
+            asked: Asked::default(),
+            owed: Owed::default(),
             snapshots: VecDeque::new(),
             zab_effects: Vec::new(),
         }
@@ -118,6 +125,8 @@ impl Peers {
         self.rounds = Rounds::new();
         self.questions.clear();
         self.revalidating.clear();
+        self.asked.clear();
+        self.owed.clear();
     }
 }
 
@@ -247,6 +256,41 @@ impl Replica {
             PeerMessage::Zab(message) => {
                 self.zab_event(now, roo_zab::Event::Received { link, message }, effects);
             }
+            PeerMessage::Request { .. }
+            | PeerMessage::Sync
+            | PeerMessage::Revalidate { .. }
+            | PeerMessage::Touched { .. }
+            | PeerMessage::ReadIndex { .. } => {
+                if let Some(peer) = self.admit(now, link, &message, effects) {
+                    let learner = Learner { link, peer };
+                    self.on_learners_message(now, wall, state, learner, message, effects);
+                }
+            }
+            PeerMessage::SyncDone
+            | PeerMessage::Revalidated { .. }
+            | PeerMessage::ReadIndexed { .. } => {
+                if matches!(self.role, Role::Learning { link: current, .. } if current == link) {
+                    self.on_answer(now, message, effects);
+                }
+            }
+            // Slices go to whoever installs the snapshot.
+            PeerMessage::Slice { .. } | PeerMessage::SliceEnd { .. } => {}
+        }
+    }
+
+    /// What a learner tells or asks this leader.
+    fn on_learners_message(
+        &mut self,
+        now: Time,
+        wall: WallTime,
+        state: &State,
+        learner: Learner,
+        message: PeerMessage,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Learner { link, peer } = learner;
+        let bytes = room_of(&message);
+        match message {
             PeerMessage::Request {
                 session,
                 cxid,
@@ -262,13 +306,10 @@ impl Replica {
                     body: &body,
                     ids: &ids,
                 };
-                self.on_remote_request(now, wall, state, &request, effects);
+                let origin = Origin::Learner { peer, bytes };
+                self.on_remote_request(now, wall, state, &request, origin, effects);
             }
-            PeerMessage::Sync => {
-                if matches!(self.role, Role::Leading { .. }) {
-                    self.in_flight.push_back(InFlight::SyncOf(link));
-                }
-            }
+            PeerMessage::Sync => self.in_flight.push_back(InFlight::SyncOf { link, peer }),
             PeerMessage::Revalidate {
                 session,
                 timeout_ms,
@@ -285,21 +326,15 @@ impl Replica {
                     self.sessions.touch(now, session);
                 }
             }
-            PeerMessage::ReadIndex { id } if matches!(self.role, Role::Leading { .. }) => {
-                self.on_question(now, Asker::Learner { link, id }, effects);
+            PeerMessage::ReadIndex { id } => {
+                self.on_question(now, Asker::Learner { link, peer, id }, effects);
             }
-            PeerMessage::SyncDone
-            | PeerMessage::Revalidated { .. }
-            | PeerMessage::ReadIndexed { .. } => {
-                if matches!(self.role, Role::Learning { link: current, .. } if current == link) {
-                    self.on_answer(now, message, effects);
-                }
-            }
-            // Whoever asks a server that does not lead hears so from Zab; slices go to whoever
-            // installs the snapshot.
-            PeerMessage::ReadIndex { .. }
+            PeerMessage::Zab(_)
             | PeerMessage::Slice { .. }
-            | PeerMessage::SliceEnd { .. } => {}
+            | PeerMessage::SliceEnd { .. }
+            | PeerMessage::SyncDone
+            | PeerMessage::Revalidated { .. }
+            | PeerMessage::ReadIndexed { .. } => {}
         }
     }
 
@@ -334,6 +369,13 @@ impl Replica {
             | PeerMessage::ReadIndex { .. } => {}
         }
     }
+}
+
+/// A learner of this leader.
+#[derive(Clone, Copy, Debug)]
+struct Learner {
+    link: LinkId,
+    peer: ServerId,
 }
 
 /// A learner's client's request, at the leader.
@@ -384,11 +426,10 @@ impl Replica {
         timeout_ms: i32,
     ) -> bool {
         // A session that only this server knows is no session elsewhere.
-        let lives = matches!(self.role, Role::Leading { .. })
-            && self
-                .sessions
-                .find(session)
-                .is_some_and(|tracked| !tracked.closing && !tracked.local);
+        let lives = self
+            .sessions
+            .find(session)
+            .is_some_and(|tracked| !tracked.closing && !tracked.local);
         if lives {
             self.sessions
                 .attach(now, session, timeout_ms, Owner::Link(link));
@@ -403,6 +444,7 @@ impl Replica {
         wall: WallTime,
         state: &State,
         request: &RemoteRequest<'_>,
+        origin: Origin,
         effects: &mut Vec<Effect>,
     ) {
         let RemoteRequest {
@@ -429,7 +471,7 @@ impl Replica {
                 Err(_) => refusal(ErrorCode::MARSHALLING_ERROR),
             }
         };
-        self.propose(now, header, prepared, Origin::Elsewhere, effects);
+        self.propose(now, header, prepared, origin, effects);
     }
 
     fn create_remote_session(
@@ -451,7 +493,7 @@ impl Replica {
 
     /// Why a learner's request is not even looked at. The end of a session is never refused.
     /// Java: `SessionTrackerImpl.checkSession`.
-    fn refuse_remote(&mut self, request: &RemoteRequest<'_>) -> Option<ErrorCode> {
+    fn refuse_remote(&self, request: &RemoteRequest<'_>) -> Option<ErrorCode> {
         let RemoteRequest {
             link,
             session,
@@ -475,11 +517,11 @@ impl Replica {
             Some(tracked) if tracked.closing => Some(ErrorCode::SESSION_EXPIRED),
             Some(tracked) => match tracked.owner {
                 Some(Owner::Link(owner)) if owner == link => None,
-                None => {
-                    self.sessions.own(session, Owner::Link(link));
-                    None
+                // Who brings a session here has its leader's word for it, so this is what a client
+                // left behind that has been elsewhere since.
+                None | Some(Owner::Link(_) | Owner::Connection(_)) => {
+                    Some(ErrorCode::SESSION_MOVED)
                 }
-                Some(Owner::Link(_) | Owner::Connection(_)) => Some(ErrorCode::SESSION_MOVED),
             },
         }
     }

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use roo_proto::acl::Id;
 use roo_proto::error_code::ErrorCode;
-use roo_proto::ids::{Time, Zxid};
+use roo_proto::ids::{ServerId, Time, Zxid};
 use roo_proto::op_code;
 use roo_proto::reply;
 use roo_proto::request::{self, BadRequest};
@@ -21,6 +21,7 @@ use crate::effect::{CloseReason, Deliveries, Effect, OrderedRead};
 use crate::event::Ordered;
 use crate::peer_message::PeerMessage;
 use crate::replica::{InFlight, Replica, Role};
+use crate::requests::room_of;
 
 /// Where reads get their answers from (`readMode`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -40,7 +41,11 @@ pub(crate) enum Asker {
     /// This server's own reads of a round.
     Round(u64),
     /// A learner, with its number for the question.
-    Learner { link: LinkId, id: u64 },
+    Learner {
+        link: LinkId,
+        peer: ServerId,
+        id: u64,
+    },
 }
 
 /// The rounds of this server's own reads.
@@ -153,10 +158,13 @@ impl Replica {
 
     fn answer_question(&mut self, now: Time, asker: Asker, index: Zxid, effects: &mut Vec<Effect>) {
         match asker {
-            Asker::Learner { link, id } => effects.push(Effect::Send {
-                link,
-                message: PeerMessage::ReadIndexed { id, zxid: index },
-            }),
+            Asker::Learner { link, peer, id } => {
+                self.has_answered(peer, room_of(&PeerMessage::ReadIndex { id }));
+                effects.push(Effect::Send {
+                    link,
+                    message: PeerMessage::ReadIndexed { id, zxid: index },
+                });
+            }
             Asker::Round(round) => self.on_index(now, round, index, effects),
         }
     }

@@ -50,6 +50,8 @@ pub struct Config {
     /// How long a server looks for a leader before it serves reads without one, ms
     /// (`readonlymode.enabled`); `None` never.
     pub read_only_after_ms: Option<u64>,
+    /// Room for what one learner has asked and its leader not answered yet, bytes.
+    pub learner_request_bytes: usize,
 }
 
 /// Sessions that only one server knows (`localSessionsEnabled`, `localSessionsUpgradingEnabled`).
@@ -123,7 +125,10 @@ pub(crate) enum Origin {
         conn: ConnId,
         read_only: Option<bool>,
     },
-    /// Another server's client, or the server itself: an expired session, a collected node.
+    /// A learner's client's request, and the room that it takes here.
+    Learner { peer: ServerId, bytes: usize },
+    /// The server itself: an expired session, a collected node. Or, where others decide, whoever it
+    /// may be for.
     Elsewhere,
     /// A local session of this server that becomes global.
     Upgrade,
@@ -146,13 +151,15 @@ pub(crate) enum InFlight {
         /// The last transaction that can be for what the session asked of another server.
         since: Zxid,
         origin: Origin,
+        /// The room that it takes at the leader.
+        bytes: usize,
     },
     /// A read, served when its round of [`crate::read_path`] is answered.
     Read { ordered: Ordered, round: u64 },
     /// A `sync` that waits for the leader's word.
     Sync(Ordered),
     /// A learner's `sync`, answered when everything before it is committed.
-    SyncOf(LinkId),
+    SyncOf { link: LinkId, peer: ServerId },
     /// An answer without a transaction, as of the state at its turn.
     Refused {
         conn: ConnId,
@@ -270,7 +277,7 @@ impl Replica {
     #[must_use]
     pub fn pending_syncs(&self) -> usize {
         let is_sync = |waits: &&InFlight| match waits {
-            InFlight::Sync(_) | InFlight::SyncOf(_) => true,
+            InFlight::Sync(_) | InFlight::SyncOf { .. } => true,
             InFlight::Txn { .. }
             | InFlight::Forwarded { .. }
             | InFlight::Read { .. }

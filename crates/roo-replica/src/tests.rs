@@ -71,6 +71,7 @@ fn config() -> Config {
         leader_serves: true,
         local_sessions: LocalSessions::Off,
         read_only_after_ms: None,
+        learner_request_bytes: 1 << 20,
     }
 }
 
@@ -158,6 +159,8 @@ struct Server {
     sent: Vec<PeerMessage>,
     /// Snapshots that learners were sent, and of which state.
     snapshots: Vec<(LinkId, Zxid)>,
+    /// Links that it closed.
+    cut: Vec<(LinkId, roo_zab::effect::CloseReason)>,
 }
 
 impl Server {
@@ -207,6 +210,7 @@ impl Server {
             now: Time(10),
             sent: Vec::new(),
             snapshots: Vec::new(),
+            cut: Vec::new(),
         };
         let mut effects = Vec::new();
         this.replica.start(Time(0), &mut effects);
@@ -300,6 +304,7 @@ impl Server {
                     assert!(!self.replica.role().serves(), "clients see half a state");
                 }
                 Effect::Zab(roo_zab::Effect::SendSnapshot { link }) => snapshots.push(link),
+                Effect::Zab(roo_zab::Effect::CloseLink { link, why }) => self.cut.push((link, why)),
                 Effect::RollLog | Effect::TakeSnapshot | Effect::Zab(_) => {}
             }
         }

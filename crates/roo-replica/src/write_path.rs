@@ -27,6 +27,7 @@ use crate::peer_message::{PeerMessage, ensemble_of};
 use crate::peers::Ready;
 use crate::read_path::read_in_turn;
 use crate::replica::{InFlight, Origin, Replica, Role, Waiting};
+use crate::requests::room_of;
 use crate::sessions::Owner;
 
 impl Replica {
@@ -195,7 +196,9 @@ impl Replica {
             Some(InFlight::Txn { header, .. }) => header.zxid <= self.committed,
             Some(InFlight::Read { round, .. }) => self.round_is_answered(*round),
             Some(InFlight::Sync(_)) => self.peers.as_ref().is_some_and(|p| p.syncs_done > 0),
-            Some(InFlight::SyncOf(_) | InFlight::Refused { .. } | InFlight::Answer { .. }) => true,
+            Some(InFlight::SyncOf { .. } | InFlight::Refused { .. } | InFlight::Answer { .. }) => {
+                true
+            }
         }
     }
 
@@ -262,12 +265,16 @@ impl Replica {
                 if let Some(peers) = &mut self.peers {
                     peers.syncs_done -= 1;
                 }
+                self.is_answered(room_of(&PeerMessage::Sync), effects);
                 read_in_turn(state, &ordered, self.config.max_field_bytes, deliveries);
             }
-            Some(InFlight::SyncOf(link)) => effects.push(Effect::Send {
-                link,
-                message: PeerMessage::SyncDone,
-            }),
+            Some(InFlight::SyncOf { link, peer }) => {
+                self.has_answered(peer, room_of(&PeerMessage::Sync));
+                effects.push(Effect::Send {
+                    link,
+                    message: PeerMessage::SyncDone,
+                });
+            }
             Some(InFlight::Refused {
                 conn,
                 xid,
@@ -292,7 +299,8 @@ impl Replica {
                 }
             }
             // Its transaction answers it.
-            Some(InFlight::Forwarded { .. }) | None => {}
+            Some(InFlight::Forwarded { bytes, .. }) => self.is_answered(bytes, effects),
+            None => {}
         }
     }
 
@@ -315,7 +323,10 @@ impl Replica {
                     // connection ends.
                     let origin = match origin {
                         Origin::Client(_) => Origin::Elsewhere,
-                        Origin::Handshake { .. } | Origin::Upgrade | Origin::Elsewhere => origin,
+                        Origin::Handshake { .. }
+                        | Origin::Upgrade
+                        | Origin::Learner { .. }
+                        | Origin::Elsewhere => origin,
                     };
                     self.apply(state, header, txn, digest, origin, deliveries);
                 }
@@ -323,7 +334,7 @@ impl Replica {
                 | InFlight::Forwarded { .. }
                 | InFlight::Read { .. }
                 | InFlight::Sync(_)
-                | InFlight::SyncOf(_)
+                | InFlight::SyncOf { .. }
                 | InFlight::Refused { .. }
                 | InFlight::Answer { .. } => self.in_flight.push_back(waiting),
             }
@@ -349,7 +360,7 @@ impl Replica {
                 return;
             }
         };
-        let origin = self.serve_up_to(state, &header, deliveries, effects);
+        let origin = self.serve_up_to(state, &header, &txn, deliveries, effects);
         self.apply(state, header, txn, digest, origin, deliveries);
     }
 
@@ -361,6 +372,7 @@ impl Replica {
         &mut self,
         state: &mut State,
         header: &TxnHeader,
+        txn: &Txn,
         deliveries: &mut dyn Deliveries,
         effects: &mut Vec<Effect>,
     ) -> Origin {
@@ -375,7 +387,12 @@ impl Replica {
                 cxid,
                 since,
                 origin,
-            }) if session.0 == header.client_id && *cxid == header.cxid && header.zxid > *since => {
+                ..
+            }) if session.0 == header.client_id
+                && *cxid == header.cxid
+                && header.zxid > *since
+                && may_answer(txn, origin) =>
+            {
                 *origin
             }
             _ => return Origin::Elsewhere,
@@ -441,6 +458,10 @@ impl Replica {
                 deliveries.connected(conn, &response);
                 Some(conn)
             }
+            Origin::Learner { peer, bytes } => {
+                self.has_answered(peer, bytes);
+                None
+            }
             Origin::Elsewhere | Origin::Upgrade => None,
         };
         deliveries.applied(conn, op, &header, applied.error);
@@ -453,6 +474,20 @@ impl Replica {
             };
             deliveries.close(owner, why);
         }
+    }
+}
+
+/// Whether a transaction can be what became of a request. The end of a session that expired has
+/// the session's id and no cxid of its own, and a client may count from 0.
+const fn may_answer(txn: &Txn, origin: &Origin) -> bool {
+    let asked = match origin {
+        Origin::Client(waiting) => waiting.op,
+        Origin::Handshake { .. } | Origin::Upgrade => op_code::CREATE_SESSION,
+        Origin::Learner { .. } | Origin::Elsewhere => return false,
+    };
+    match txn.op() {
+        made @ (op_code::CREATE_SESSION | op_code::CLOSE_SESSION) => made == asked,
+        _ => true,
     }
 }
 

@@ -5,12 +5,13 @@
 //! [`loading`] from files to a state; [`shared_state`] the one lock and its rules; [`client`] the
 //! clients' sockets and the reads; [`dispatcher`] from applied transactions to the clients;
 //! [`storage_thread`] with [`group_commit`] and [`snapshot_thread`] the disk; [`peer_inbox`],
-//! [`peer_table`] and [`resync`] what comes from other servers and goes to them; [`auth`] who clients are; [`admin`]
-//! what operators ask; [`stats`] with [`histogram`], [`limits`], [`clock`] and [`queue`] what all
+//! [`peer_table`], [`backlog`] and [`resync`] what comes from other servers and goes to them;
+//! [`auth`] who clients are; [`admin`] what operators ask; [`stats`] with [`histogram`], [`limits`], [`clock`] and [`queue`] what all
 //! of them use.
 
 pub mod admin;
 pub mod auth;
+pub mod backlog;
 pub mod client;
 pub mod clock;
 pub mod config;

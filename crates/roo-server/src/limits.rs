@@ -35,6 +35,13 @@ pub const SNAPSHOT_SLICE_NODES: usize = 256;
 /// Bytes of a snapshot sent to a learner in one message. Limit: pieces.
 pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 
+/// Room for what one learner has asked and its leader not answered. Half of it is enough for a
+/// learner that keeps the rules; one that does not loses its link.
+pub const LEARNER_REQUEST_BYTES: usize = 64 * 1024 * 1024;
+
+/// Bytes of records of the leader's that may wait to be written before its link is read no more.
+pub const STORAGE_QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
 /// Servers, strangers included, of which it is kept why they were refused.
 pub const REFUSED_PEERS: usize = 512;
 

@@ -26,6 +26,7 @@ use roo_store::log::writer::{LogOptions, LogWriter};
 use thiserror::Error;
 
 use crate::admin::words::{TRACE_MASK, WordsThread};
+use crate::backlog::Backlog;
 use crate::client::door::{Door, ListenError, Port};
 use crate::client::io_thread::{IoThread, WAKE};
 use crate::client::settings::ClientSettings;
@@ -161,6 +162,7 @@ impl Node {
             inbox: Inbox::default(),
             outstanding: AtomicUsize::new(0),
             large_bytes: AtomicUsize::new(0),
+            storage_bytes: AtomicUsize::new(0),
             clock,
             stats,
             connections: Mutex::default(),
@@ -324,6 +326,7 @@ fn replica_config(config: &ServerConfig, clock: Clock) -> ReplicaConfig {
         leader_serves: true,
         local_sessions: LocalSessions::Off,
         read_only_after_ms: None,
+        learner_request_bytes: limits::LEARNER_REQUEST_BYTES,
     }
 }
 
@@ -545,6 +548,7 @@ impl Starter {
                 .as_ref()
                 .is_none_or(|member| member::keeps_log(&self.config, member)),
             ways: Ways::default(),
+            backlog: Backlog::default(),
         };
         spawn("replica", move || {
             let _guard = PoisonGuard("replica");

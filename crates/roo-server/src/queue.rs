@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// See the module. What bounds it are the limits on requests in flight.
+/// See the module. What bounds it are the limits on requests in flight, and where a leader fills
+/// it, its link's window.
 #[derive(Debug)]
 pub struct BatchQueue<T> {
     items: Mutex<Vec<T>>,

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
-use roo_peer::PeerLinks;
+use roo_peer::{PeerLinks, Permit};
 use roo_proto::ids::Time;
 use roo_proto::op_code;
 use roo_replica::effect::Effect;
@@ -18,6 +18,7 @@ use roo_state::state::State;
 use roo_zab::effect::CloseReason;
 use roo_zab::message::{LinkId, Message, PeerState};
 
+use crate::backlog::{Backlog, brings_record};
 use crate::dispatcher::Dispatcher;
 use crate::limits;
 use crate::peer_inbox::PeerInbox;
@@ -54,6 +55,8 @@ pub struct ReplicaLoop {
     pub keeps_log: bool,
     /// What is measured of the ways to a leader.
     pub ways: Ways,
+    /// What comes faster than the disk takes it.
+    pub backlog: Backlog,
 }
 
 /// When this server began what it does to have a leader.
@@ -110,6 +113,8 @@ impl ReplicaLoop {
                     Duration::from_millis(at.millis_since(shared.clock.now()))
                 });
             shared.inbox.take(wait, &mut batch);
+            self.backlog
+                .release(shared.storage_bytes.load(Ordering::SeqCst));
             let (queued, began) = (batch.len(), Instant::now());
             if self.handle(&mut batch, &mut effects) {
                 return;
@@ -191,8 +196,11 @@ impl ReplicaLoop {
                     if is_ping(&event) {
                         self.touch(&state, effects);
                     }
+                    let brings_record = brings_record(&event);
                     self.replica.handle(now, wall, &state, event, effects);
-                    drop(permit);
+                    if brings_record && let Some(permit) = permit {
+                        self.hold_back(permit);
+                    }
                 }
                 Input::Query(query) => query(&self.replica),
                 Input::Stop => return true,
@@ -204,6 +212,14 @@ impl ReplicaLoop {
                 .handle(now, wall, &state, Event::DeadlineReached, effects);
         }
         false
+    }
+
+    /// A record has come; its room is given back when the disk keeps up.
+    fn hold_back(&mut self, permit: Permit) {
+        let queued = self.shared.storage_bytes.load(Ordering::SeqCst);
+        if self.backlog.keep(permit, queued) {
+            Counters::inc(&self.shared.stats.counters.storage_queue);
+        }
     }
 
     /// Tells the replica which sessions were heard from.
@@ -227,6 +243,8 @@ impl ReplicaLoop {
             match effect {
                 Effect::Append { zxid, record } => {
                     self.count_proposal(record.len());
+                    let bytes = &self.shared.storage_bytes;
+                    bytes.fetch_add(record.len(), Ordering::SeqCst);
                     handover.records.push(StorageInput::Append {
                         zxid,
                         record,
@@ -251,6 +269,15 @@ impl ReplicaLoop {
 
     fn tell_closed(&mut self, link: LinkId, why: CloseReason) {
         let now = self.shared.clock.now();
+        if why == CloseReason::TooManyRequests {
+            Counters::inc(&self.shared.stats.counters.learner_request);
+            tracing::warn!(
+                ?link,
+                "a learner asks for more at once than any that keeps the rules; its link is \
+                 closed: bring it to the version of its leader"
+            );
+            return;
+        }
         let lately = |said: Time| now.millis_since(said) < limits::COMPLAIN_AGAIN_MS;
         if why != CloseReason::StaleEpoch {
             tracing::info!(?link, ?why, "link to another server closed");

@@ -283,6 +283,8 @@ pub struct Shared {
     pub outstanding: AtomicUsize,
     /// Bytes of large requests among them.
     pub large_bytes: AtomicUsize,
+    /// Bytes of the records that wait to be durable.
+    pub storage_bytes: AtomicUsize,
     /// The clocks.
     pub clock: Clock,
     /// What is counted.

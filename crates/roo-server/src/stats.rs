@@ -309,6 +309,10 @@ counters! {
     snap_count,
     /// Leader: sessions that a learner's clients brought along.
     revalidate_count,
+    /// Limit `learner_request`: links of learners closed that asked too much at once.
+    learner_request,
+    /// Limit `storage_queue`: times the leader had to wait for this server's disk.
+    storage_queue,
     /// Limit `refused_peers`: refusals of servers of which only the log tells.
     refused_peers,
     /// Limit `metric_namespaces`: writes below further top-level nodes.

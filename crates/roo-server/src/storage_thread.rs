@@ -3,6 +3,7 @@
 //! batch only if the operator wants it to ([`crate::group_commit`]).
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -163,8 +164,10 @@ impl StorageThread {
         self.shared.stats.sync_queue_size.add(batch.len() as u64);
         for input in batch.drain(..) {
             match input {
-                StorageInput::Append { zxid, .. } if !self.keeps_log() => {
+                StorageInput::Append { zxid, record, .. } if !self.keeps_log() => {
                     self.commit(group)?;
+                    let bytes = &self.shared.storage_bytes;
+                    bytes.fetch_sub(record.len(), Ordering::SeqCst);
                     let event = Event::LogDurable { upto: zxid };
                     self.shared.inbox.push(Input::Event(event));
                 }
@@ -237,6 +240,7 @@ impl StorageThread {
         let began = Instant::now();
         group.write(&mut self.writer)?;
         let records = std::mem::take(&mut group.records);
+        let durable = std::mem::take(&mut group.record_bytes);
         if let Some(upto) = group.last.take() {
             let written = Instant::now();
             stats.sync_process_time.add(in_ms(written - began));
@@ -247,6 +251,8 @@ impl StorageThread {
                 let took = now.millis_since(queued);
                 stats.sync_queue_and_flush_time.add(took);
             }
+            let waiting = &self.shared.storage_bytes;
+            waiting.fetch_sub(durable, Ordering::SeqCst);
             self.shared
                 .inbox
                 .push(Input::Event(Event::LogDurable { upto }));
@@ -262,7 +268,7 @@ impl StorageThread {
         stats
             .counters
             .sync_processor_request_queued
-            .fetch_add(records, std::sync::atomic::Ordering::Relaxed);
+            .fetch_add(records, Ordering::Relaxed);
         if took > self.warning_threshold {
             Counters::inc(&stats.counters.fsync_threshold_exceed_count);
             tracing::warn!(
@@ -277,6 +283,7 @@ impl StorageThread {
 #[derive(Debug, Default)]
 struct Group {
     records: usize,
+    record_bytes: usize,
     /// The first that is not written yet.
     first: Option<Zxid>,
     last: Option<Zxid>,
@@ -291,6 +298,7 @@ impl Group {
         self.first.get_or_insert(zxid);
         self.last = Some(zxid);
         self.records += 1;
+        self.record_bytes += record.len();
         encode_record(&mut self.bytes, &[record]);
     }
 

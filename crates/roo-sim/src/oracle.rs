@@ -84,6 +84,8 @@ pub struct Oracle {
     values: BTreeMap<String, Vec<(Zxid, Data)>>,
     /// When each session ended.
     ended: BTreeMap<SessionId, Zxid>,
+    /// The last request of each session that took its place: clients count them up.
+    last_cxid: BTreeMap<SessionId, i32>,
     /// The last write that was answered.
     pub answered: Zxid,
     /// Who knows which session.
@@ -111,7 +113,8 @@ impl Oracle {
     /// More is committed.
     ///
     /// # Errors
-    /// If a session that has ended does something.
+    /// If a session that has ended does something, or a request takes its place twice, or behind
+    /// one that its session asked later.
     pub fn committed(&mut self, committed: &[Entry]) -> Result<(), String> {
         while let Some(entry) = committed.get(self.committed) {
             let Some(effect) = self.effects.get(entry) else {
@@ -134,6 +137,15 @@ impl Oracle {
                 }
             }
             self.sessions.committed(zxid, effect)?;
+            if takes_its_place(effect) {
+                let last = self.last_cxid.entry(effect.session).or_insert(0);
+                if effect.cxid <= *last {
+                    return Err(format!(
+                        "{effect:?} at {zxid} comes behind request {last} of its session"
+                    ));
+                }
+                *last = effect.cxid;
+            }
             for changed in &effect.changes {
                 let values = self.values.entry(changed.path.clone()).or_default();
                 values.push((zxid, changed.data.clone()));
@@ -245,6 +257,17 @@ fn require_same(
     ))
 }
 
+/// Whether it is a client's request, and not refused for its session's sake: a connection that
+/// the session has left may still bring one. The end of a session is never refused.
+fn takes_its_place(effect: &TxnEffect) -> bool {
+    let is_stale = matches!(
+        effect.code,
+        ErrorCode::SESSION_MOVED | ErrorCode::SESSION_EXPIRED
+    );
+    // Servers count what they do by themselves as 0.
+    effect.cxid > 0 && !is_stale && effect.op != op_code::CLOSE_SESSION
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +317,24 @@ mod tests {
     fn fires_when_servers_apply_differently() {
         let other = effect(7, 1, op_code::SET_DATA, b"z");
         assert!(oracle().applied(A, other).is_err());
+    }
+
+    #[test]
+    fn fires_when_a_request_is_executed_twice_or_behind_a_later_one() {
+        let execute = |cxids: [i32; 2], code| {
+            let mut oracle = Oracle::default();
+            for (entry, cxid) in [A, B].into_iter().zip(cxids) {
+                let mut effect = effect(7, cxid, op_code::SET_DATA, b"x");
+                effect.code = code;
+                oracle.applied(entry, effect).unwrap();
+            }
+            oracle.committed(&[A, B])
+        };
+        assert!(execute([1, 2], ErrorCode::OK).is_ok());
+        assert!(execute([1, 1], ErrorCode::OK).is_err());
+        assert!(execute([2, 1], ErrorCode::OK).is_err());
+        assert!(execute([2, 1], ErrorCode::NODE_EXISTS).is_err());
+        assert!(execute([2, 1], ErrorCode::SESSION_MOVED).is_ok());
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub enum CloseReason {
     Gap,
     /// The same peer has opened a newer link.
     Replaced,
+    /// The learner asks for more at once than it may.
+    TooManyRequests,
     /// The learner has to come back in another role, or to another leader.
     Reconfigured,
 }

@@ -349,6 +349,12 @@ impl Leader {
         })
     }
 
+    /// The learner at the other end of a link, once it is synchronised.
+    pub(crate) fn learner(&self, link: LinkId) -> Option<ServerId> {
+        let learner = self.learners.get(&link)?;
+        learner.is_live().then_some(learner.peer)
+    }
+
     fn drop_learner(
         &mut self,
         link: LinkId,

@@ -139,6 +139,13 @@ impl Zab {
         self.leader()?.next_zxid(&self.server)
     }
 
+    /// The learner at the other end of a link of this leader, if it is synchronised: only then may
+    /// it speak for clients.
+    #[must_use]
+    pub fn learner(&self, link: LinkId) -> Option<ServerId> {
+        self.leader()?.learner(link)
+    }
+
     pub(crate) const fn leader(&self) -> Option<&Leader> {
         match &self.machine {
             Machine::Leading(leader) => Some(leader),

@@ -46,7 +46,7 @@ static void on_event(zhandle_t *zh, int type, int new_state, const char *path, v
 static int await(int *what, int value) {
   struct timespec end;
   clock_gettime(CLOCK_REALTIME, &end);
-  end.tv_sec += 20;
+  end.tv_sec += 60;
   int rc = 0;
   pthread_mutex_lock(&lock);
   while (*what != value && rc == 0) rc = pthread_cond_timedwait(&changed, &lock, &end);

@@ -20,6 +20,9 @@ import org.apache.zookeeper.KeeperException;
 
 /** Curator's recipes against a server: CONNECT PROXY CONTROL ALL. Prints one line per case, then the counts. */
 public class Main {
+    /** Seconds; machines that run this may be busy with something else. */
+    static final long PATIENCE = 60;
+
     static int passed;
     static int failed;
 
@@ -31,7 +34,7 @@ public class Main {
     static CuratorFramework open(String hosts) throws Exception {
         CuratorFramework client = CuratorFrameworkFactory.newClient(hosts, 10000, 10000, new ExponentialBackoffRetry(100, 5));
         client.start();
-        check("connect", client.blockUntilConnected(20, TimeUnit.SECONDS));
+        check("connect", client.blockUntilConnected(PATIENCE, TimeUnit.SECONDS));
         return client;
     }
 
@@ -48,7 +51,7 @@ public class Main {
         client.watchers().add().withMode(AddWatchMode.PERSISTENT_RECURSIVE).usingWatcher((org.apache.curator.framework.api.CuratorWatcher) event -> seen.countDown()).forPath("/cu/a");
         client.create().forPath("/cu/a/c");
         client.delete().forPath("/cu/a/c");
-        check("persistent recursive watch", seen.await(20, TimeUnit.SECONDS));
+        check("persistent recursive watch", seen.await(PATIENCE, TimeUnit.SECONDS));
         client.delete().guaranteed().deletingChildrenIfNeeded().forPath("/cu/a");
         check("delete with children", client.checkExists().forPath("/cu/a") == null);
     }
@@ -75,22 +78,22 @@ public class Main {
         first.acquire();
         check("lock excludes", !second.acquire(300, TimeUnit.MILLISECONDS));
         first.release();
-        check("lock passes on", second.acquire(20, TimeUnit.SECONDS));
+        check("lock passes on", second.acquire(PATIENCE, TimeUnit.SECONDS));
         second.release();
         InterProcessReadWriteLock shared = new InterProcessReadWriteLock(one, "/rw");
         InterProcessReadWriteLock other = new InterProcessReadWriteLock(two, "/rw");
-        check("two readers", shared.readLock().acquire(5, TimeUnit.SECONDS) && other.readLock().acquire(5, TimeUnit.SECONDS));
+        check("two readers", shared.readLock().acquire(PATIENCE, TimeUnit.SECONDS) && other.readLock().acquire(PATIENCE, TimeUnit.SECONDS));
         other.readLock().release();
         check("writer waits for reader", !other.writeLock().acquire(300, TimeUnit.MILLISECONDS));
         shared.readLock().release();
         LeaderLatch a = new LeaderLatch(one, "/leader", "a");
         LeaderLatch b = new LeaderLatch(two, "/leader", "b");
         a.start();
-        check("leader", a.await(20, TimeUnit.SECONDS));
+        check("leader", a.await(PATIENCE, TimeUnit.SECONDS));
         b.start();
         check("one leader", !b.await(300, TimeUnit.MILLISECONDS));
         a.close();
-        check("next leader", b.await(20, TimeUnit.SECONDS));
+        check("next leader", b.await(PATIENCE, TimeUnit.SECONDS));
         b.close();
         DistributedAtomicLong counter = new DistributedAtomicLong(one, "/count", new ExponentialBackoffRetry(10, 5));
         DistributedAtomicLong again = new DistributedAtomicLong(two, "/count", new ExponentialBackoffRetry(10, 5));
@@ -106,13 +109,13 @@ public class Main {
         for (DistributedDoubleBarrier barrier : List.of(left, right)) {
             new Thread(() -> {
                 try {
-                    if (barrier.enter(20, TimeUnit.SECONDS) && barrier.leave(20, TimeUnit.SECONDS)) met.countDown();
+                    if (barrier.enter(PATIENCE, TimeUnit.SECONDS) && barrier.leave(PATIENCE, TimeUnit.SECONDS)) met.countDown();
                 } catch (Exception e) {
                     e.printStackTrace();
                 }
             }).start();
         }
-        check("double barrier", met.await(30, TimeUnit.SECONDS));
+        check("double barrier", met.await(PATIENCE, TimeUnit.SECONDS));
     }
 
     static void caches(CuratorFramework one, CuratorFramework two) throws Exception {
@@ -125,13 +128,13 @@ public class Main {
             .forInitialized(ready::countDown)
             .forChanges((old, now) -> { if (new String(now.getData()).equals("2")) changed.countDown(); }).build());
         cache.start();
-        check("cache ready", ready.await(20, TimeUnit.SECONDS));
+        check("cache ready", ready.await(PATIENCE, TimeUnit.SECONDS));
         one.setData().forPath("/cache/a", "2".getBytes());
-        check("cache follows", changed.await(20, TimeUnit.SECONDS) && new String(cache.get("/cache/a").get().getData()).equals("2"));
+        check("cache follows", changed.await(PATIENCE, TimeUnit.SECONDS) && new String(cache.get("/cache/a").get().getData()).equals("2"));
         cache.close();
         PersistentTtlNode node = new PersistentTtlNode(one, "/ttl", 10000, new byte[0]);
         node.start();
-        check("persistent ttl node", node.waitForInitialCreate(20, TimeUnit.SECONDS));
+        check("persistent ttl node", node.waitForInitialCreate(PATIENCE, TimeUnit.SECONDS));
         node.close();
     }
 

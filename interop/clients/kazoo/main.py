@@ -13,7 +13,7 @@ from kazoo.protocol.states import EventType
 from kazoo.security import CREATOR_ALL_ACL, make_digest_acl
 
 CONNECT, PROXY, CONTROL, ALL = sys.argv[1:5]
-LIMIT = 20
+LIMIT = 60
 logging.basicConfig(level=logging.CRITICAL)
 CASES = []
 
@@ -244,6 +244,8 @@ def session_by_id_and_password(zk, at):
     first = client(PROXY, timeout=5.0)
     first.create(at, ephemeral=True)
     session = first.client_id
+    # It would come back and take its session over again.
+    order(b"b")
     second = KazooClient(hosts=CONNECT, timeout=5.0, client_id=session)
     second.start(timeout=LIMIT)
     assert second.client_id[0] == session[0]
@@ -251,6 +253,7 @@ def session_by_id_and_password(zk, at):
     second.stop()
     assert zk.exists(at) is None
     second.close()
+    order(b"o")
     first.stop()
     first.close()
 

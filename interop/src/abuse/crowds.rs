@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::Scene;
+use super::{Scene, patient};
 use crate::wire::{Client, Hello, In, Out, packet};
 
 /// Handshakes under way at once, so that they share syncs and fit into the listener's queue.
@@ -16,10 +16,7 @@ const EVENT: i32 = -1;
 
 /// Opens so many sessions.
 fn crowd(address: SocketAddr, size: usize) -> Result<Vec<Client>> {
-    let hello = Hello {
-        timeout: 40_000,
-        ..Hello::default()
-    };
+    let hello = patient();
     let mut all = Vec::with_capacity(size);
     while all.len() < size {
         let mut wave = Vec::new();

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::Scene;
 use super::crowds::code;
+use super::{Scene, patient};
 use crate::wire::{Client, Hello, Out, packet};
 
 /// Connections of each kind.
@@ -20,7 +20,7 @@ fn create_packet(xid: i32, path: &str) -> Vec<u8> {
 
 fn sessions(scene: &Scene<'_>) -> Result<Vec<Client>> {
     (0..EACH)
-        .map(|_| Client::connect(scene.address, &Hello::default()))
+        .map(|_| Client::connect(scene.address, &patient()))
         .collect()
 }
 

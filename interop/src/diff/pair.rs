@@ -384,10 +384,18 @@ impl Pair {
         }
         self.compared.requests += ops.len() as u64;
         let resumption = doomed.each_ref().map(Client::resumption);
-        doomed.iter_mut().for_each(Client::hang_up);
-        let before = self.progress(&mut answers)?;
+        // Behind the last of its requests nothing happens but its end, which may come before
+        // anybody else is asked.
+        let mut before = [0; 2];
+        for (side, half) in doomed.iter_mut().enumerate() {
+            half.send(XID_PING, PING, &[])?;
+            let frames = half.receive_until(XID_PING)?;
+            let answer = frames.last().context("the session ended too soon")?;
+            before[side] = zxid_of(answer);
+            half.hang_up();
+        }
         let began = Instant::now();
-        let mut now = before;
+        let mut now = self.progress(&mut answers)?;
         while began.elapsed() < PATIENCE && now.iter().zip(&before).any(|(now, old)| now == old) {
             pause(Duration::from_millis(20));
             now = self.progress(&mut answers)?;

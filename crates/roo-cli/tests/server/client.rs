@@ -7,6 +7,15 @@ use std::time::Duration;
 use roo_proto::acl::{Acl, encode_list};
 use roo_proto::{frame, jute, op_code};
 
+/// The answer to a four-letter word.
+pub(crate) fn ask_word(address: SocketAddr, word: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// A session.
 pub(crate) struct Client {
     stream: TcpStream,

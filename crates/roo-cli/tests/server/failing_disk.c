@@ -1,6 +1,7 @@
 /* Stands before the C library (LD_PRELOAD) and is a disk that fails, from the moment on at which
  * the file $FAULT_FROM exists: "sync" fails every sync (EIO), "space" is a full disk (ENOSPC), of
- * which the first write still gets one half of its bytes. */
+ * which the first write still gets one half of its bytes, and with "stall" syncs take until the
+ * file is gone. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -54,6 +55,8 @@ static int sync_file(const char *name, int fd) {
         errno = EIO;
         return -1;
     }
+    while (broken("stall"))
+        usleep(1000);
     return next(fd);
 }
 

@@ -146,8 +146,8 @@ fn a_log_that_cannot_grow_loses_nothing_that_was_acknowledged() {
     meets_the_limit_of_a_file("preAllocSize=64\n", "preallocate");
 }
 
-/// Builds the library that fails what `FAULT` names once the file `FAULT_FROM` exists.
-fn failing_library(dir: &Path) -> PathBuf {
+/// Builds the library that does what `FAULT` names once the file `FAULT_FROM` exists.
+pub(crate) fn failing_library(dir: &Path) -> PathBuf {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/failing_disk.c");
     let library = dir.join("libfailing_disk.so");
     let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());

@@ -63,7 +63,11 @@ fn leave(server: &str) -> Vec<u8> {
 
 /// Server 1 comes, without any history; gives its link.
 fn comes(leader: &mut Server, observer: bool) -> LinkId {
-    let (peer, link) = (ServerId(1), LinkId(3));
+    comes_on(leader, LinkId(3), observer)
+}
+
+fn comes_on(leader: &mut Server, link: LinkId, observer: bool) -> LinkId {
+    let peer = ServerId(1);
     leader.zab(roo_zab::Event::LinkAccepted { link, peer });
     leader.link = link;
     leader.receive(PeerMessage::Zab(Message::FollowerInfo {
@@ -198,4 +202,86 @@ fn a_leaders_read_does_not_wait_for_a_write_behind_it() {
     leader.execute(Vec::new());
     assert_eq!(leader.clients.reads, [1, 3]);
     assert_eq!(leader.clients.replies, [(2, Zxid::new(1, 2))]);
+}
+
+fn request(session: SessionId, cxid: i32, path: &str) -> PeerMessage {
+    PeerMessage::Request {
+        session,
+        cxid,
+        op: op_code::CREATE,
+        body: create(path, 0).into(),
+        ids: [].into(),
+    }
+}
+
+#[test]
+fn what_a_learner_still_has_of_a_session_that_has_been_elsewhere_is_not_done() {
+    let (mut leader, session) = with_client(config());
+    // It was at the follower, came here, and is at no server now.
+    leader.handle(Event::Disconnected {
+        conn: CONN,
+        session,
+    });
+    leader.receive(request(session, 9, "/late"));
+    ack(&mut leader, 2);
+    assert_eq!(leader.state.last_zxid(), Zxid::new(1, 2));
+    assert!(leader.state.tree.find("/late").is_none());
+    // With the leader's word it is the follower's again.
+    leader.receive(PeerMessage::Revalidate {
+        session,
+        timeout_ms: 8000,
+    });
+    leader.receive(request(session, 10, "/again"));
+    ack(&mut leader, 3);
+    assert!(leader.state.tree.find("/again").is_some());
+}
+
+#[test]
+fn a_learner_that_asks_for_too_much_at_once_loses_its_link() {
+    let (mut leader, session) = with_client(Config {
+        learner_request_bytes: 1000,
+        ..config()
+    });
+    let follower = leader.link;
+    let observer = comes(&mut leader, true);
+    // Not before it is synchronised.
+    leader.receive(PeerMessage::Sync);
+    assert_eq!(leader.replica.outstanding(), 0);
+    ack(&mut leader, 0);
+    leader.cut.clear();
+    for cxid in 1..=9 {
+        leader.receive(request(session, cxid, "/a"));
+        leader.receive(PeerMessage::Sync);
+    }
+    let why = roo_zab::effect::CloseReason::TooManyRequests;
+    assert_eq!(leader.cut, [(observer, why)]);
+    assert_eq!(leader.replica.outstanding(), 3);
+    assert_eq!(leader.replica.role(), Role::Leading { epoch: 1 });
+    // Another link does not help, before something is answered.
+    let observer = comes_on(&mut leader, LinkId(5), true);
+    ack(&mut leader, 0);
+    leader.receive(request(session, 10, "/a"));
+    assert_eq!(leader.cut.last(), Some(&(observer, why)));
+    leader.link = follower;
+    ack(&mut leader, 3);
+    assert_eq!(leader.replica.outstanding(), 0);
+    let observer = comes_on(&mut leader, LinkId(7), true);
+    ack(&mut leader, 0);
+    leader.receive(request(session, 11, "/a"));
+    assert_ne!(leader.cut.last(), Some(&(observer, why)));
+    assert_eq!(leader.replica.outstanding(), 1);
+}
+
+#[test]
+fn a_leader_that_steps_down_calls_no_session_dead() {
+    let (mut leader, session) = with_client(config());
+    let link = leader.link;
+    leader.zab(roo_zab::Event::LinkClosed { link });
+    assert_eq!(leader.replica.role(), Role::Looking);
+    leader.sent.clear();
+    leader.receive(PeerMessage::Revalidate {
+        session,
+        timeout_ms: 8000,
+    });
+    assert_eq!(leader.sent, []);
 }

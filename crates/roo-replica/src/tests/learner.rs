@@ -123,3 +123,91 @@ fn nobody_reads_a_state_that_is_being_replaced() {
     server.handle(Event::DeadlineReached);
     assert_eq!(server.replica.role(), Role::ReadOnly);
 }
+
+#[test]
+fn the_end_of_an_expired_session_answers_no_request_of_a_client_that_counts_from_0() {
+    let mut learner = Server::following(config());
+    learner.resume(Zxid::ZERO);
+    learner.request_delete(0);
+    // The leader has ended the session before it saw the request.
+    learner.commit(1, 0, &Txn::CloseSession { paths: None });
+    assert_eq!(learner.clients.replies, []);
+    let closed = [(CONN, CloseReason::SessionExpired)];
+    assert_eq!(learner.clients.closed, closed);
+    learner.commit(2, 0, &Txn::Error(ErrorCode::SESSION_EXPIRED));
+    assert_eq!(learner.replica.outstanding(), 0);
+}
+
+#[test]
+fn a_client_that_counts_from_0_is_told_that_its_session_has_ended() {
+    let mut learner = Server::following(config());
+    learner.resume(Zxid::ZERO);
+    learner.request(0, op_code::CLOSE_SESSION, Vec::new());
+    learner.commit(1, 0, &Txn::CloseSession { paths: None });
+    assert_eq!(learner.clients.replies, [(0, Zxid::new(1, 1))]);
+}
+
+/// What of the messages asks the leader for something.
+fn questions(learner: &Server) -> Vec<&'static str> {
+    let name = |message: &PeerMessage| match message {
+        PeerMessage::Request { .. } => Some("request"),
+        PeerMessage::Sync => Some("sync"),
+        PeerMessage::Revalidate { .. } => Some("revalidate"),
+        PeerMessage::Zab(_)
+        | PeerMessage::Slice { .. }
+        | PeerMessage::SliceEnd { .. }
+        | PeerMessage::SyncDone
+        | PeerMessage::Revalidated { .. }
+        | PeerMessage::Touched { .. }
+        | PeerMessage::ReadIndex { .. }
+        | PeerMessage::ReadIndexed { .. } => None,
+    };
+    learner.sent.iter().filter_map(name).collect()
+}
+
+#[test]
+fn a_learner_keeps_back_in_order_what_its_leader_has_no_room_for() {
+    let mut learner = Server::following(Config {
+        // Half of it is room for two of these requests.
+        learner_request_bytes: 1200,
+        ..config()
+    });
+    learner.resume(Zxid::ZERO);
+    learner.sent.clear();
+    for xid in 1..=3 {
+        learner.request_delete(xid);
+    }
+    learner.request(4, op_code::SYNC, root());
+    // The session must not come back before what it has asked.
+    learner.handle(connecting(SECOND));
+    assert_eq!(questions(&learner), ["request"; 2]);
+    learner.commit(1, 1, &refusal());
+    assert_eq!(questions(&learner), ["request"; 3]);
+    learner.commit(2, 2, &refusal());
+    assert_eq!(questions(&learner)[3..], ["sync", "revalidate"]);
+    learner.commit(3, 3, &refusal());
+    learner.receive(PeerMessage::SyncDone);
+    assert_eq!(learner.replica.outstanding(), 0);
+    learner.request_delete(5);
+    assert_eq!(questions(&learner).len(), 5);
+    learner.receive(valid(Zxid::new(1, 3)));
+    learner.handle(Event::Disconnected {
+        conn: SECOND,
+        session: SESSION,
+    });
+}
+
+#[test]
+fn a_request_that_is_larger_than_all_the_room_is_sent_alone() {
+    let mut learner = Server::following(Config {
+        learner_request_bytes: 10,
+        ..config()
+    });
+    learner.resume(Zxid::ZERO);
+    learner.sent.clear();
+    learner.request_delete(1);
+    learner.request_delete(2);
+    assert_eq!(questions(&learner), ["request"]);
+    learner.commit(1, 1, &refusal());
+    assert_eq!(questions(&learner), ["request"; 2]);
+}

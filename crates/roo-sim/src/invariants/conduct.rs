@@ -10,7 +10,7 @@ use roo_zab::effect::CloseReason;
 /// What was seen that must not be.
 pub fn check(why: CloseReason) -> Result<(), String> {
     match why {
-        CloseReason::UnexpectedPacket | CloseReason::Gap => {
+        CloseReason::UnexpectedPacket | CloseReason::Gap | CloseReason::TooManyRequests => {
             Err(format!("a link is closed because of {why:?}"))
         }
         CloseReason::NotLeading
@@ -30,9 +30,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fires_on_a_gap_and_an_unexpected_packet_only() {
+    fn fires_on_a_gap_a_flood_and_an_unexpected_packet_only() {
         assert!(check(CloseReason::Gap).is_err());
         assert!(check(CloseReason::UnexpectedPacket).is_err());
+        assert!(check(CloseReason::TooManyRequests).is_err());
         assert!(check(CloseReason::Silent).is_ok());
         assert!(check(CloseReason::NotLeading).is_ok());
     }
