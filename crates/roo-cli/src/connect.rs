@@ -212,6 +212,7 @@ pub(crate) fn exit_of(error: &Error) -> Exit {
 
 /// Runs a command's future on a runtime of this thread, tells its failure in one line on standard
 /// error, and gives the code to end the process with.
+#[allow(dead_code, reason = "for the commands that are no shell's")]
 pub(crate) fn run<F>(work: F) -> ExitCode
 where
     F: Future<Output = Result<ExitCode, Failure>>,

@@ -361,3 +361,66 @@ async fn interrupt() {
         std::future::pending::<()>().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Option<Request> {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        recognise(&words)
+    }
+
+    #[test]
+    fn a_server_is_named_anywhere_but_where_the_letter_means_something_else() {
+        for (line, server, words) in [
+            ("-s h:1 ls /", Some("h:1"), &["ls", "/"] as &[&str]),
+            ("ls / --server h:1", Some("h:1"), &["ls", "/"]),
+            ("ls --server=h:1 -s /", Some("h:1"), &["ls", "-s", "/"]),
+            ("delete -s h:1 /a", Some("h:1"), &["delete", "/a"]),
+            ("get -s /a", None, &["get", "-s", "/a"]),
+            ("set /a -- --server", None, &["set", "/a", "--", "--server"]),
+        ] {
+            let request = read(line).unwrap();
+            assert_eq!(request.connect.server.as_deref(), server, "{line}");
+            assert!(
+                matches!(&request.what, What::OneShot(kept) if kept == words),
+                "{line}: {request:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_shell_is_called_as_zkcli_is() {
+        let request = read("shell -server h:1/app -timeout 5000 -r ls -s /").unwrap();
+        assert_eq!(request.connect.server.as_deref(), Some("h:1/app"));
+        let five = std::time::Duration::from_secs(5);
+        assert_eq!(request.connect.session_timeout, Some(five));
+        assert!(request.connect.read_only);
+        assert!(matches!(request.what, What::Shell(Some(words)) if words == ["ls", "-s", "/"]));
+        assert!(matches!(read("shell").unwrap().what, What::Shell(None)));
+        let request = read("shell -server").unwrap();
+        assert!(matches!(request.what, What::Wrong(_)), "{request:?}");
+    }
+
+    #[test]
+    fn what_is_for_clap_is_left_to_it() {
+        for line in [
+            "server zoo.cfg",
+            "ls --help",
+            "shell -h",
+            "tree /",
+            "--nope ls /",
+            "-s",
+        ] {
+            assert!(read(line).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn clap_takes_all_commands_together() {
+        use clap::Subcommand;
+
+        augment(Extra::augment_subcommands(Command::new("roo"))).debug_assert();
+    }
+}

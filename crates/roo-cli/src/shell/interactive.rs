@@ -54,9 +54,14 @@ async fn on_script(shell: &mut Shell) -> Result<u8, Failure> {
     shell.out.line("Welcome to ZooKeeper!")?;
     let (sender, mut lines) = mpsc::channel(1);
     thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
+        for line in io::stdin().lock().split(b'\n') {
             let Ok(line) = line else { break };
-            if sender.blocking_send(line).is_err() {
+            // What is no text becomes so, as in Java.
+            let line = String::from_utf8_lossy(&line);
+            if sender
+                .blocking_send(line.trim_end_matches('\r').to_owned())
+                .is_err()
+            {
                 break;
             }
         }

@@ -141,11 +141,54 @@ impl Tree {
         Ok(paths)
     }
 
+    /// The same as far as it could be read, with what could not be: for those who only look.
+    pub(super) fn readable(&mut self) -> Result<Unreadable, Failure> {
+        let root = self.root.clone();
+        self.names(&root)?;
+        let mut unreadable = Unreadable::default();
+        for (path, node) in &mut self.nodes {
+            let Err(error) = node else { continue };
+            if *error.kind() != ErrorKind::NoAuth {
+                return Err(refused(error, path));
+            }
+            unreadable.first.get_or_insert_with(|| path.clone());
+            unreadable.count += 1;
+            *node = Ok(Found {
+                names: Vec::new(),
+                stat: None,
+            });
+        }
+        Ok(unreadable)
+    }
+
     /// Every path, nearer to the root first.
     pub(super) fn paths_by_level(&self) -> Result<Vec<&str>, Failure> {
         let mut paths = self.paths()?;
         paths.sort_by_key(|path| depth(path));
         Ok(paths)
+    }
+}
+
+/// Nodes that the session may not read.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    first: Option<String>,
+    count: usize,
+}
+
+impl Unreadable {
+    /// An error if there are any, for when all the others have been told.
+    pub(super) fn told(self) -> Result<(), Failure> {
+        let Some(first) = self.first else {
+            return Ok(());
+        };
+        let others = match self.count - 1 {
+            0 => String::new(),
+            count => format!(" and {count} more"),
+        };
+        Err(Failure::failed(format!(
+            "left out what may not be read: {first}{others}"
+        )))
     }
 }
 

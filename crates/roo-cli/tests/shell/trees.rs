@@ -119,11 +119,11 @@ fn a_subtree_is_copied_and_moved_in_one_piece() {
     said.refused(1, "the ACL of /app/config/secret hides a digest");
     stage.good(&["--auth", "digest:u:p", "cp", "-r", "/app", "/copy"]);
     assert_eq!(listing(&stage, "/copy"), before);
-    let said = stage.roo(&["cp", "-r", "/app", "/copy"]);
+    let said = stage.roo(&["--auth", "digest:u:p", "cp", "-r", "/app", "/copy"]);
     said.refused(1, "Node already exists: /copy");
     let said = stage.roo(&["mv", "/app", "/app/inside"]);
     said.refused(1, "/app/inside lies in /app itself");
-    let said = stage.roo(&["mv", "/app", "/no/parent"]);
+    let said = stage.roo(&["--auth", "digest:u:p", "mv", "/app", "/no/parent"]);
     said.refused(1, "Node does not exist: /no/parent");
     stage.good(&["--auth", "digest:u:p", "mv", "/app", "/moved"]);
     assert_eq!(listing(&stage, "/moved"), before);

@@ -30,7 +30,8 @@ pub(super) async fn run(shell: &mut Shell, arguments: &DuArguments) -> Result<()
     let top = arguments.path.as_str();
     check_path(top)?;
     let client = shell.client()?;
-    let tree = Walk::new(&client, top).children().await;
+    let mut tree = Walk::new(&client, top).children().await;
+    let unreadable = tree.readable()?;
     let mut sums: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for path in tree.paths()? {
         let Some(stat) = tree.stat(path) else {
@@ -60,7 +61,7 @@ pub(super) async fn run(shell: &mut Shell, arguments: &DuArguments) -> Result<()
                 .line(format!("{size:>12} {nodes:>9} {noun}  {path}"))?;
         }
     }
-    Ok(())
+    unreadable.told()
 }
 
 /// The paths in whose sums a node counts: from `top` down to itself, as far as they are listed.

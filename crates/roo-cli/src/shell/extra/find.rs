@@ -58,7 +58,8 @@ fn parse_session(text: &str) -> Result<i64, String> {
 pub(super) async fn run(shell: &mut Shell, arguments: &FindArguments) -> Result<(), Failure> {
     check_path(&arguments.path)?;
     let client = shell.client()?;
-    let tree = Walk::new(&client, &arguments.path).children().await;
+    let mut tree = Walk::new(&client, &arguments.path).children().await;
+    let unreadable = tree.readable()?;
     let now_ms = Timestamp::now().as_millisecond();
     for path in tree.paths()? {
         let Some(stat) = tree.stat(path) else {
@@ -82,7 +83,7 @@ pub(super) async fn run(shell: &mut Shell, arguments: &FindArguments) -> Result<
             shell.out.line(path)?;
         }
     }
-    Ok(())
+    unreadable.told()
 }
 
 impl FindArguments {

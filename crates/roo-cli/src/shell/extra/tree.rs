@@ -32,11 +32,12 @@ pub(super) async fn run(shell: &mut Shell, arguments: &TreeArguments) -> Result<
     if let Some(levels) = arguments.depth {
         walk.at_most(levels);
     }
-    let tree = walk.children().await;
-    tree.names(path)?;
+    let mut tree = walk.children().await;
+    let unreadable = tree.readable()?;
     if shell.out.json {
         let object = object(&tree, path, depth(path), arguments)?;
-        return shell.out.json(&object);
+        shell.out.json(&object)?;
+        return unreadable.told();
     }
     shell.out.line(label(shell, &tree, path, path, arguments))?;
     let mut count = 1_usize;
@@ -62,7 +63,8 @@ pub(super) async fn run(shell: &mut Shell, arguments: &TreeArguments) -> Result<
             arguments,
         )?;
     }
-    shell.out.line(format!("\n{count} nodes"))
+    shell.out.line(format!("\n{count} nodes"))?;
+    unreadable.told()
 }
 
 /// The children of a node, the first one on top.
