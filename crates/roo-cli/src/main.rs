@@ -1,20 +1,28 @@
 //! The `roo` command. Exit codes: 0 done, 1 failed, 2 wrong arguments or configuration, 3 trouble
-//! with the data directory.
+//! with the data directory, or for a command that speaks to a server: no server; such commands
+//! have more, see [`connect::Exit`].
 #![allow(clippy::print_stdout)]
 
 mod bench;
+mod connect;
 mod ensemble;
 mod files;
 mod server;
+mod shell;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap_complete::Shell;
+
+use connect::{ConnectArguments, Exit};
 
 /// RooKeeper: a coordination service that speaks ZooKeeper.
 #[derive(Debug, Parser)]
 #[command(name = "roo", version, about, long_about = None)]
 struct Arguments {
+    #[command(flatten)]
+    connect: ConnectArguments,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -31,17 +39,59 @@ enum Command {
     Snapshot(files::SnapshotArguments),
     /// Measures a server.
     Bench(bench::BenchArgs),
+    /// Prints what makes a shell complete this command.
+    #[command(after_help = "Examples:
+  roo completions bash > /etc/bash_completion.d/roo
+  roo completions zsh > \"${fpath[1]}/_roo\"
+  roo completions fish > ~/.config/fish/completions/roo.fish")]
+    Completions {
+        /// Which one.
+        shell: Shell,
+    },
+    #[command(flatten)]
+    Extra(shell::Extra),
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let words: Vec<_> = std::env::args_os().skip(1).collect();
+    let words: Option<Vec<String>> = words
+        .into_iter()
+        .map(|word| word.into_string().ok())
+        .collect();
+    if let Some(request) = words.as_deref().and_then(shell::recognise) {
+        return request.run();
+    }
+    let matches = shell::augment(Arguments::command()).get_matches();
+    let arguments = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let before = arguments.connect;
     let done = match arguments.command {
+        Some(Command::Extra(extra)) => {
+            let (connect, json) = matches
+                .subcommand()
+                .map_or_else(Default::default, |(_, own)| {
+                    let connect = ConnectArguments::from_arg_matches(own);
+                    (connect.unwrap_or_default(), own.get_flag("json"))
+                });
+            return shell::run_extra(extra, connect.or(&before), json);
+        }
+        _ if before.is_given() => {
+            eprintln!("roo: -s and the like are for commands that speak to a server");
+            return ExitCode::from(Exit::Usage.code());
+        }
         None => return server::run(&server::ServerArguments::default()),
         Some(Command::Server(arguments)) => return server::run(&arguments),
         Some(Command::Ensemble(arguments)) => ensemble::run(arguments),
         Some(Command::Log(arguments)) => files::logs(&arguments),
         Some(Command::Snapshot(arguments)) => files::snapshots(&arguments),
         Some(Command::Bench(arguments)) => bench::run(arguments),
+        Some(Command::Completions { shell }) => {
+            let mut command = shell::augment(Arguments::command());
+            clap_complete::generate(shell, &mut command, "roo", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
     };
     done.unwrap_or_else(|error| {
         eprintln!("roo: {error:#}");

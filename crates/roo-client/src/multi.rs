@@ -165,7 +165,7 @@ pub(crate) fn create<'a>(
     Ok(Create {
         op,
         path: Some(path),
-        data: Some(data),
+        data: (!options.no_data).then_some(data),
         acl: Some(acl(&options.acl)),
         flags,
         ttl,

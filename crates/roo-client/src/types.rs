@@ -72,13 +72,20 @@ pub struct CreateOptions {
     pub kind: NodeKind,
     /// Who may do what with it; see [`crate::acls`]. Servers refuse an empty list.
     pub acl: Vec<Acl>,
+    /// Whether the node is made without data, which is not the same as empty data to Java's
+    /// clients (null); what is given as data must be empty then. Default false.
+    pub no_data: bool,
 }
 
 impl CreateOptions {
     /// A node of this kind with this list.
     #[must_use]
     pub const fn new(kind: NodeKind, acl: Vec<Acl>) -> Self {
-        Self { kind, acl }
+        Self {
+            kind,
+            acl,
+            no_data: false,
+        }
     }
 }
 
@@ -87,6 +94,7 @@ impl From<NodeKind> for CreateOptions {
         Self {
             kind,
             acl: vec![Acl::open()],
+            no_data: false,
         }
     }
 }
@@ -130,10 +138,20 @@ pub struct Created {
 /// A node that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Its data; null data is read as empty.
+    /// Its data; empty for a node without data.
     pub data: Bytes,
     /// Its facts.
     pub stat: Stat,
+    /// Whether it has no data, which is not the same as empty data to Java's clients (null).
+    pub no_data: bool,
+}
+
+impl Node {
+    /// Its data, if it has any; empty data counts.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        (!self.no_data).then_some(self.data.as_ref())
+    }
 }
 
 /// A node's children.

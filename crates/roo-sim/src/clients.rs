@@ -189,7 +189,7 @@ impl World {
     }
 
     pub(crate) fn send_down(&mut self, conn: ConnId, sent: Option<Sent>) {
-        if self.send_to_user(conn, sent.as_ref().map(|sent| &sent.bytes)) {
+        if self.send_to_user(conn, sent.as_ref().map(|(bytes, _)| bytes)) {
             return;
         }
         let ready = self.now + self.delay();

@@ -117,6 +117,7 @@ impl Client {
     ) -> Result<ReadResult, Error> {
         match result {
             MultiResult::Data { data, stat } => Ok(ReadResult::Node(Node {
+                no_data: data.is_none(),
                 data: data
                     .filter(|data| !data.is_empty())
                     .map(|data| reply.body.slice_ref(data))

@@ -17,8 +17,10 @@ use crate::types::{Children, CreateOptions, Created, Node, Version};
 /// What `get` and its like read.
 pub(super) fn node(reply: &Reply) -> jute::Result<Node> {
     let mut r = Reader::new(&reply.body);
-    let data = r.buffer()?.unwrap_or_default();
+    let found = r.buffer()?;
+    let data = found.unwrap_or_default();
     Ok(Node {
+        no_data: found.is_none(),
         data: if data.is_empty() {
             Bytes::new()
         } else {
