@@ -16,6 +16,7 @@ pub mod ops;
 pub mod proxy;
 pub mod quorums;
 pub mod reads;
+pub mod recipes;
 pub mod reconfig;
 pub mod servers;
 pub mod session;

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
     abuse, bench, chaos, clients, diff, ensemble_errors, exchange, instructions, ops, quorums,
-    reads, reconfig, suites,
+    reads, recipes, reconfig, suites,
 };
 
 #[derive(Debug, Parser)]
@@ -41,6 +41,8 @@ enum Command {
     Quorums(quorums::QuorumsArgs),
     /// What a read shows of another server's writes, in each readMode.
     Reads(reads::ReadsArgs),
+    /// Our recipes beside Curator's and kazoo's, on the same nodes.
+    Recipes(recipes::RecipesArgs),
     /// An ensemble that grows, shrinks and changes roles while clients write.
     Reconfig(reconfig::ReconfigArgs),
     /// The test suites of the clients' own packages.
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
             Command::Ops => ops::run(),
             Command::Quorums(arguments) => quorums::run(&arguments),
             Command::Reads(arguments) => reads::run(&arguments),
+            Command::Recipes(arguments) => recipes::run(&arguments),
             Command::Reconfig(arguments) => reconfig::run(&arguments),
             Command::Suites(arguments) => suites::run(&arguments),
         }

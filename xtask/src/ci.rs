@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
         // The same seeds each time, then fresh ones, which are printed.
         sim(&["--seed", "1", "--seeds", "300"])?;
         sim(&["--seeds", "300", "--minutes", "1"])?;
+        sim(&["--recipes", "--seed", "1", "--seeds", "60"])?;
         sim(&["--exhaustive", "--disruptions", "1"])
     }),
     ("differential", || {
@@ -54,6 +55,7 @@ const STEPS: &[Step] = &[
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
+    ("recipes", || peers(&["recipes"])),
     ("reconfig", || peers(&["reconfig"])),
     ("quorums", || peers(&["quorums"])),
     ("reads", || peers(&["reads", "--rounds", "50"])),

@@ -339,6 +339,24 @@ impl Client {
         outcome.map_err(|_| self.gone(what).sent(on_loss == OnLoss::Fail))
     }
 
+    /// Lets work go on that nobody waits for, for as long as the session lives: what must be tidied
+    /// up behind a call that was dropped. Whoever drives the session polls it; it should await calls
+    /// of this client only. The session is not closed before it has ended, unless by
+    /// [`Client::close`].
+    pub fn background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        // A session that is over has nothing to be tidied up.
+        let _ = self.send(Command::Background(hub::Background(Box::pin(work))));
+    }
+
+    /// A number for names, which no other call gives, nor any other client but by a chance of 2^-64
+    /// for each pair of them that go on with the same session.
+    #[must_use]
+    pub fn unique(&self) -> u128 {
+        let number = self.0.facts.next_name.fetch_add(1, Ordering::Relaxed);
+        let session = self.session_id().0.cast_unsigned();
+        u128::from(session) << 64 | u128::from(number)
+    }
+
     /// Sends a request that nobody waits for.
     fn detach(&self, request: &Request<'_>, waiting: Waiting) {
         let call = hub::detached(self.new_call(), request);

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -51,7 +50,7 @@ struct Driver {
 
 /// Drives a session until it ends.
 pub(crate) fn spawn(hosts: Hosts, options: Options, hub: Hub) {
-    let seed = RandomState::new().build_hasher().finish();
+    let seed = options.seed();
     let mut effects = Vec::new();
     let driver = Driver {
         hosts: Arc::new(hosts),

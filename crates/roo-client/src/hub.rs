@@ -3,12 +3,15 @@
 //! gives the session's [`Notice`]s back to it. Nothing here needs a runtime.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use foldhash::fast::FixedState;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use roo_proto::connect::PASSWORD_SIZE;
 use roo_proto::ids::SessionId;
 use roo_proto::jute::Reader;
@@ -40,6 +43,17 @@ pub(crate) enum Command {
     Close(CallId, Waiting),
     Cancel(CallId),
     Unwatch(WatcherId),
+    /// Work to be polled to its end.
+    Background(Background),
+}
+
+/// Work that goes on after its caller is gone.
+pub(crate) struct Background(pub(crate) Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Background {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Background")
+    }
 }
 
 /// Who waits for a call.
@@ -75,8 +89,20 @@ impl WeakCommands {
 #[derive(Debug)]
 pub(crate) struct Facts {
     pub(crate) next_id: AtomicU64,
+    /// Wraps around; see [`Client::unique`].
+    pub(crate) next_name: AtomicU64,
     pub(crate) last_zxid: AtomicI64,
     pub(crate) subscribers: Mutex<Vec<mpsc::Sender<SessionState>>>,
+}
+
+/// What is polled along with the commands.
+#[derive(Default)]
+struct Work(FuturesUnordered<Pin<Box<dyn Future<Output = ()> + Send>>>);
+
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Work").field(&self.0.len()).finish()
+    }
 }
 
 /// The driver's end of a [`Client`]. See [`Client::detached`].
@@ -87,6 +113,7 @@ pub struct Hub {
     watchers: HashMap<WatcherId, Watcher, FixedState>,
     /// Events of the hub's own.
     ready: VecDeque<Event>,
+    background: Work,
     status: watch::Sender<Status>,
     facts: Arc<Facts>,
     chroot: String,
@@ -106,6 +133,7 @@ pub(crate) fn pair(hosts: &Hosts, options: &Options) -> (Client, Hub) {
     });
     let facts = Arc::new(Facts {
         next_id: AtomicU64::new(1),
+        next_name: AtomicU64::new(options.seed()),
         last_zxid: AtomicI64::new(0),
         subscribers: Mutex::default(),
     });
@@ -123,6 +151,7 @@ pub(crate) fn pair(hosts: &Hosts, options: &Options) -> (Client, Hub) {
         waiting: HashMap::default(),
         watchers: HashMap::default(),
         ready: VecDeque::new(),
+        background: Work::default(),
         status,
         facts,
         chroot: hosts.chroot.clone(),
@@ -147,6 +176,7 @@ impl Hub {
             if self.is_abandoned {
                 return Poll::Pending;
             }
+            while let Poll::Ready(Some(())) = self.background.0.poll_next_unpin(cx) {}
             match self.commands.poll_recv(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(command)) => self.take(command),
@@ -161,6 +191,8 @@ impl Hub {
             if let Some(event) = self.ready.pop_front() {
                 return Some(event);
             }
+            let mut cx = Context::from_waker(Waker::noop());
+            while let Poll::Ready(Some(())) = self.background.0.poll_next_unpin(&mut cx) {}
             match self.commands.try_recv() {
                 Ok(command) => self.take(command),
                 Err(mpsc::error::TryRecvError::Disconnected) if !self.is_abandoned => {
@@ -178,6 +210,10 @@ impl Hub {
 
     fn take(&mut self, command: Command) {
         let event = match command {
+            Command::Background(work) => {
+                self.background.0.push(work.0);
+                return;
+            }
             Command::Call(call, waiting) => {
                 self.waiting.insert(call.id, waiting);
                 Event::Submit(call)

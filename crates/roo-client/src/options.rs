@@ -1,6 +1,7 @@
 //! What a caller chooses before connecting.
 
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use roo_proto::connect::PASSWORD_SIZE;
@@ -48,6 +49,9 @@ pub struct Options {
     /// Identities to prove on each connection: scheme and proof, for example `digest` and
     /// `user:password`.
     pub auth: Vec<(String, Vec<u8>)>,
+    /// Decides what is random: the order of servers, the lengths of pauses, the beginnings of names.
+    /// `None`, the default, draws one.
+    pub seed: Option<u64>,
     /// A session to go on with, from [`crate::Client::credentials`] of an earlier client; `None`
     /// begins a new one.
     pub credentials: Option<Credentials>,
@@ -67,6 +71,7 @@ impl Default for Options {
             watch_buffer_max: 65_536,
             back_off: BackOff::default(),
             auth: Vec::new(),
+            seed: None,
             credentials: None,
         }
     }
@@ -90,6 +95,13 @@ impl fmt::Debug for Options {
             .field("auth", &schemes)
             .field("credentials", &self.credentials)
             .finish()
+    }
+}
+
+impl Options {
+    pub(crate) fn seed(&self) -> u64 {
+        let draw = || RandomState::new().build_hasher().finish();
+        self.seed.unwrap_or_else(draw)
     }
 }
 

@@ -142,6 +142,9 @@ impl World {
     }
 
     pub(crate) fn send_down(&mut self, conn: ConnId, bytes: Option<Vec<u8>>) {
+        if self.send_to_user(conn, bytes.as_ref()) {
+            return;
+        }
         let ready = self.now + self.delay();
         let Some(known) = self.conns.get_mut(&conn) else {
             return;
@@ -179,7 +182,7 @@ impl World {
             .filter(|(_, known)| known.server == server)
             .map(|(conn, _)| *conn)
             .collect();
-        for conn in mine {
+        for conn in mine.into_iter().chain(self.conns_of_users(server)) {
             self.send_down(conn, None);
         }
     }

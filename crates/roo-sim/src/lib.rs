@@ -7,7 +7,8 @@
 //! election messages; [`storage`] a server's disk and the thread that owns it; [`process`] one
 //! server; [`faults`] what goes wrong; [`fact`] what the checkers see; [`invariants`] the
 //! checkers; [`run`] a seed from its options to its verdict; [`exhaustive`] every order of a few
-//! events instead of many by chance.
+//! events instead of many by chance; [`users`] processes with the real client in them;
+//! [`recipes`] what they do with it, and its checkers.
 
 pub mod clients;
 pub mod exhaustive;
@@ -20,8 +21,10 @@ pub mod oracle;
 pub mod process;
 #[cfg(feature = "rebreak")]
 pub mod rebreak;
+pub mod recipes;
 pub mod rng;
 pub mod run;
 pub mod storage;
+pub mod users;
 pub mod whole;
 pub mod world;

@@ -1,6 +1,7 @@
 //! `roo-sim`: runs seeds. Called by `cargo xtask sim`.
 #![allow(clippy::print_stdout)]
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -8,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use roo_sim::exhaustive::{Budget, options, search};
 use roo_sim::options::Options;
+use roo_sim::recipes;
 use roo_sim::run::{Verdict, run};
 use roo_sim::world::Counts;
 
 const HELP: &str = "roo-sim [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose]
+roo-sim --recipes [--seeds N] [--seed S] [--minutes M] [--jobs J] [--verbose]
 roo-sim --rebreak [--seeds N]
 roo-sim --exhaustive [--disruptions D] [--minutes M]
 
@@ -20,6 +23,9 @@ roo-sim --exhaustive [--disruptions D] [--minutes M]
   --minutes M   end after so long
   --jobs J      so many threads, each of which runs whole seeds (default: cores)
   --verbose     print what happens
+  --recipes     users with the real client and its recipes over whole ensembles
+  --naive       with --recipes: do each wrong thing that its checkers know, and tell which seed
+                sees it, of at most N
   --rebreak     put each known bug back and tell which seed sees it, of at most N
   --exhaustive  try every run with at most D things going wrong, for each D up to the one given
 ";
@@ -31,6 +37,8 @@ struct Arguments {
     jobs: usize,
     is_verbose: bool,
     is_rebreak: bool,
+    is_recipes: bool,
+    is_naive: bool,
     is_exhaustive: bool,
     disruptions: u32,
 }
@@ -43,6 +51,8 @@ fn arguments() -> Result<Arguments, String> {
         jobs: std::thread::available_parallelism().map_or(1, usize::from),
         is_verbose: false,
         is_rebreak: false,
+        is_recipes: false,
+        is_naive: false,
         is_exhaustive: false,
         disruptions: 2,
     };
@@ -51,6 +61,14 @@ fn arguments() -> Result<Arguments, String> {
     while let Some(name) = given.next() {
         if name == "--verbose" {
             parsed.is_verbose = true;
+            continue;
+        }
+        if name == "--recipes" {
+            parsed.is_recipes = true;
+            continue;
+        }
+        if name == "--naive" {
+            parsed.is_naive = true;
             continue;
         }
         if name == "--rebreak" {
@@ -97,6 +115,9 @@ fn main() -> ExitCode {
     if arguments.is_rebreak {
         return rebreak(&arguments);
     }
+    if arguments.is_naive {
+        return naive(&arguments);
+    }
     if arguments.is_exhaustive {
         return exhaustive(&arguments);
     }
@@ -105,6 +126,7 @@ fn main() -> ExitCode {
     let next = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
     let total = Mutex::new(Counts::default());
+    let done = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..arguments.jobs {
             scope.spawn(|| {
@@ -115,12 +137,8 @@ fn main() -> ExitCode {
                         next.fetch_sub(1, Ordering::Relaxed);
                         return;
                     }
-                    let options = Options::draw(arguments.first + at);
-                    if arguments.is_verbose {
-                        println!("{options:#?}");
-                    }
-                    let verdict = run(options, arguments.is_verbose);
-                    report(&verdict, &failed);
+                    let verdict = run_seed(&arguments, arguments.first + at, &done);
+                    report(&verdict, &failed, arguments.is_recipes);
                     let mut total = total.lock().unwrap_or_else(PoisonError::into_inner);
                     total.add(&verdict.counts);
                 }
@@ -135,11 +153,54 @@ fn main() -> ExitCode {
         minutes * 60.0,
         seeds as f64 / minutes
     );
+    let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if arguments.is_recipes {
+        println!("{done:?}");
+    }
     if failed.load(Ordering::Relaxed) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
     }
+}
+
+/// Each wrong thing, and the first seed from 1 that sees it.
+fn naive(arguments: &Arguments) -> ExitCode {
+    let mut code = ExitCode::SUCCESS;
+    for (naive, rule) in recipes::naive::ALL {
+        let seeds = 1..=arguments.seeds.max(1);
+        let found = seeds
+            .clone()
+            .find(|seed| recipes::is_seen(*seed, *naive, rule));
+        match found {
+            Some(seed) => println!("| {naive:?} | {seed} | {rule} |"),
+            None => {
+                code = ExitCode::FAILURE;
+                println!("| {naive:?} | not seen | {rule} |");
+            }
+        }
+    }
+    code
+}
+
+fn run_seed(
+    arguments: &Arguments,
+    seed: u64,
+    done: &Mutex<BTreeMap<&'static str, u64>>,
+) -> Verdict {
+    if arguments.is_recipes {
+        let outcome = recipes::run(seed, None, arguments.is_verbose);
+        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+        for (what, count) in outcome.done {
+            *done.entry(what).or_default() += count;
+        }
+        return outcome.verdict;
+    }
+    let options = Options::draw(seed);
+    if arguments.is_verbose {
+        println!("{options:#?}");
+    }
+    run(options, arguments.is_verbose)
 }
 
 fn exhaustive(arguments: &Arguments) -> ExitCode {
@@ -226,11 +287,12 @@ fn rebreak(_: &Arguments) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn report(verdict: &Verdict, failed: &AtomicBool) {
+fn report(verdict: &Verdict, failed: &AtomicBool, is_recipes: bool) {
     if let Some(violation) = &verdict.violation {
         failed.store(true, Ordering::Relaxed);
+        let mode = if is_recipes { " --recipes" } else { "" };
         println!(
-            "seed {}: {}: {}\n  again: cargo xtask sim --seed {}\n  {:?}",
+            "seed {}: {}: {}\n  again: cargo xtask sim{mode} --seed {}\n  {:?}",
             verdict.seed,
             violation.invariant,
             violation.what,

@@ -147,6 +147,31 @@ impl Oracle {
         values.get(at.checked_sub(1)?)?.1.as_deref()
     }
 
+    /// All that a path ever held, in order.
+    pub fn history(&self, path: &str) -> impl Iterator<Item = &[u8]> {
+        let values = self.values.get(path).into_iter().flatten();
+        values.filter_map(|(_, data)| data.as_deref())
+    }
+
+    /// What each node below a prefix first held.
+    pub fn created_below(&self, prefix: &str) -> impl Iterator<Item = &[u8]> {
+        let values = self.below(prefix);
+        values.filter_map(|(_, values)| values.first()?.1.as_deref())
+    }
+
+    /// Nodes below a prefix that are there.
+    pub fn present_below(&self, prefix: &str) -> impl Iterator<Item = &str> {
+        let values = self.below(prefix);
+        let present = values.filter(|(_, values)| values.last().is_some_and(|v| v.1.is_some()));
+        present.map(|(path, _)| path.as_str())
+    }
+
+    fn below(&self, prefix: &str) -> impl Iterator<Item = (&String, &Vec<(Zxid, Data)>)> {
+        let from = self.values.range(prefix.to_owned()..);
+        let prefix = prefix.to_owned();
+        from.take_while(move |(path, _)| path.starts_with(&prefix))
+    }
+
     /// The first change of a path behind a zxid.
     #[must_use]
     pub fn first_change(&self, path: &str, after: Zxid) -> Option<Zxid> {

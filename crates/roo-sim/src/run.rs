@@ -91,7 +91,7 @@ fn storm_and_calm(world: &mut World) {
 }
 
 /// How long a calm ensemble may take: a few elections with every timeout run to its end.
-fn patience_ms(options: &Options) -> u64 {
+pub(crate) fn patience_ms(options: &Options) -> u64 {
     let election = options.max_notification_ms + options.finalize_wait_ms;
     let round = (options.init_limit + options.sync_limit) * options.tick_ms + election;
     let disk_and_net = options.delay_max_us + options.sync_max_us;

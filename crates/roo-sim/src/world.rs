@@ -24,8 +24,10 @@ use crate::network::Network;
 use crate::options::Options;
 use crate::oracle::Oracle;
 use crate::process::{Clock, Process};
+use crate::recipes::workload::Shared;
 use crate::rng::Rng;
 use crate::storage::{self};
+use crate::users::{UserHappening, Users};
 
 /// Something that is going to happen. Servers are counted from 0, lives tell whether it is still
 /// the same process.
@@ -81,6 +83,8 @@ pub enum Happening {
         life: u64,
         conn: ConnId,
     },
+    /// Something happens to a user.
+    User(UserHappening),
     /// Clients want something written.
     Workload,
     /// Something goes wrong, or is mended.
@@ -160,6 +164,10 @@ pub struct World {
     pub is_quiet: bool,
     /// What was damaged on which disk.
     pub damages: BTreeMap<usize, Damage>,
+    /// Processes with the real client in them.
+    pub users: Users,
+    /// What they do, if that is to be checked.
+    pub recipes: Option<Arc<Shared>>,
 }
 
 /// A byte that is not what was written.
@@ -209,6 +217,8 @@ impl World {
             led: BTreeSet::new(),
             is_quiet: false,
             damages: BTreeMap::new(),
+            users: Users::default(),
+            recipes: None,
             options,
         };
         for server in 0..count {
@@ -263,6 +273,7 @@ impl World {
             Happening::ClientUp { .. } => (13, 0, 0),
             Happening::ClientDown { .. } => (14, 0, 0),
             Happening::ClientGone { server, .. } => (15, *server, 0),
+            Happening::User(_) => (17, 0, 0),
             Happening::Workload => (9, 0, 0),
             Happening::Fault(_) => (10, 0, 0),
         };
@@ -363,6 +374,7 @@ impl World {
                     self.forget_client(server, conn);
                 }
             }
+            Happening::User(happening) => self.on_user(happening),
             Happening::Workload => self.on_workload(),
             Happening::Fault(fault) => self.on_fault(fault),
         }

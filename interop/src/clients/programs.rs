@@ -54,6 +54,18 @@ pub(super) const PROGRAMS: &[Program] = &[
     },
 ];
 
+/// The programs of `interop recipes`, in Java with Curator or in Python with kazoo.
+pub(crate) fn recipes(name: &str) -> Result<Command> {
+    let client = if name == "java" { "curator" } else { "kazoo" };
+    let source = root().join("interop/clients").join(client);
+    let work = root().join("target/interop/clients").join(client);
+    fs::create_dir_all(&work)?;
+    match client {
+        "curator" => curator_class(&source, &work, "Recipes"),
+        _ => kazoo_script(&source, &work, "recipes.py"),
+    }
+}
+
 fn run(command: &mut Command) -> Result<()> {
     let output = command
         .output()
@@ -68,35 +80,43 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn compile_java(source: &Path, work: &Path, class_path: &OsString) -> Result<Command> {
+fn compile_java(source: &Path, work: &Path, class_path: &OsString, class: &str) -> Result<Command> {
     let classes = work.join("classes");
     run(Command::new("javac")
         .arg("-cp")
         .arg(class_path)
         .arg("-d")
         .arg(&classes)
-        .arg(source.join("Main.java")))?;
+        .arg(source.join(format!("{class}.java"))))?;
     let mut all = OsString::from(classes);
     all.push(":");
     all.push(class_path);
     let mut command = Command::new("java");
-    command.arg("-cp").arg(all).arg("Main");
+    command.arg("-cp").arg(all).arg(class);
     Ok(command)
 }
 
 fn java(source: &Path, work: &Path) -> Result<Command> {
-    compile_java(source, work, &apache::class_path()?)
+    compile_java(source, work, &apache::class_path()?, "Main")
 }
 
 fn curator(source: &Path, work: &Path) -> Result<Command> {
+    curator_class(source, work, "Main")
+}
+
+fn curator_class(source: &Path, work: &Path, class: &str) -> Result<Command> {
     let pom = fs::read_to_string(source.join("pom.xml"))?;
     let mut class_path = OsString::from(apache::libraries(&work.join("maven"), &pom)?.join("*"));
     class_path.push(":");
     class_path.push(source);
-    compile_java(source, work, &class_path)
+    compile_java(source, work, &class_path, class)
 }
 
 fn kazoo(source: &Path, work: &Path) -> Result<Command> {
+    kazoo_script(source, work, "main.py")
+}
+
+fn kazoo_script(source: &Path, work: &Path, script: &str) -> Result<Command> {
     let venv = work.join("venv");
     if !venv.join("bin/pip").exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
@@ -105,7 +125,7 @@ fn kazoo(source: &Path, work: &Path) -> Result<Command> {
         .args(["install", "--quiet", "--requirement"])
         .arg(source.join("requirements.txt")))?;
     let mut command = Command::new(venv.join("bin/python3"));
-    command.arg(source.join("main.py"));
+    command.arg(source.join(script));
     Ok(command)
 }
 

@@ -1,0 +1,127 @@
+//! Recipes as they are often written, and what goes wrong with them: each breaks a promise that the
+//! ledger checks, so that it is known to look.
+
+use roo_client::{ErrorKind, NodeKind, Result, Version};
+
+use super::ledger::{Claim, What};
+use super::workload::{Life, ensure};
+
+/// What is done wrongly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naive {
+    /// What a holder writes is not fenced.
+    Unfenced,
+    /// A contender that sees no reply believes that it holds.
+    LockTwice,
+    /// An addition whose reply was lost is made again.
+    CountAgain,
+    /// An item is put again when the reply was lost.
+    PutAgain,
+    /// An item whose removal was not answered is forgotten.
+    PopAgain,
+    /// One counts one permit too many.
+    MorePermits,
+    /// Nodes that belong together are read one by one.
+    ReadSingly,
+    /// Numbers are read and set.
+    DrawSingly,
+}
+
+/// All of them, and the rule that each breaks.
+pub const ALL: &[(Naive, &str)] = &[
+    (Naive::Unfenced, "fencing order"),
+    (Naive::LockTwice, "mutual exclusion"),
+    (Naive::CountAgain, "exact counts"),
+    (Naive::PutAgain, "queue"),
+    (Naive::PopAgain, "queue"),
+    (Naive::MorePermits, "permits"),
+    (Naive::ReadSingly, "whole trees"),
+    (Naive::DrawSingly, "ids"),
+];
+
+/// Takes a place in line, and holds without looking whose turn it is.
+pub(super) async fn lock(life: &Life) -> Result<()> {
+    ensure(life, "/lock", b"").await?;
+    let kind = NodeKind::EphemeralSequential;
+    let made = life.client.create("/lock/x-lock-", "", kind).await?;
+    let claim = Claim {
+        what: What::Lock,
+        node: made.path.clone(),
+        token: made.zxid,
+    };
+    life.shared.ledger().claim(claim.clone());
+    life.desk.nap(20_000).await;
+    life.shared.ledger().give_up(&claim);
+    life.client.delete(&made.path, Version::Any).await
+}
+
+/// Adds one, by a version, again when the connection breaks.
+pub(super) async fn add(life: &Life) -> Result<i64> {
+    ensure(life, "/count", &0_i64.to_be_bytes()).await?;
+    loop {
+        let node = life.client.get("/count").await?;
+        let data = <[u8; 8]>::try_from(&node.data[..]).unwrap_or_default();
+        let sum = i64::from_be_bytes(data) + 1;
+        let version = node.stat.version;
+        match life.client.set("/count", sum.to_be_bytes(), version).await {
+            Ok(_) => return Ok(sum),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionLoss | ErrorKind::BadVersion
+                ) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Puts an item, again when the connection breaks.
+pub(super) async fn put(life: &Life, item: &str) -> Result<()> {
+    loop {
+        let kind = NodeKind::PersistentSequential;
+        match life.client.create("/q/qn-", item, kind).await {
+            Err(error) if *error.kind() == ErrorKind::ConnectionLoss => {}
+            other => return other.map(|_| ()),
+        }
+    }
+}
+
+/// Removes the first item, and takes another when the connection breaks.
+pub(super) async fn pop(life: &Life) -> Result<()> {
+    let mut names = life.client.children("/q").await?.names;
+    names.sort_unstable();
+    for name in names {
+        let path = format!("/q/{name}");
+        let Ok(node) = life.client.get(&path).await else {
+            continue;
+        };
+        if life.client.delete(&path, Version::Any).await.is_ok() {
+            let item = String::from_utf8_lossy(&node.data).into_owned();
+            life.shared.ledger().was_removed(item, true);
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Reads nodes one after the other.
+pub(super) async fn read_singly(life: &Life, paths: &[&str]) -> Result<Vec<i64>> {
+    let mut values = Vec::new();
+    for path in paths {
+        let node = life.client.get(path).await?;
+        let text = String::from_utf8_lossy(&node.data).into_owned();
+        values.push(text.parse().unwrap_or(-1));
+    }
+    Ok(values)
+}
+
+/// Draws a number without looking whether another did.
+pub(super) async fn draw(life: &Life) -> Result<i64> {
+    ensure(life, "/single", b"0").await?;
+    let node = life.client.get("/single").await?;
+    let text = String::from_utf8_lossy(&node.data).into_owned();
+    let id: i64 = text.parse().unwrap_or(0) + 1;
+    let data = id.to_string();
+    life.client.set("/single", data, Version::Any).await?;
+    Ok(id)
+}
