@@ -188,6 +188,7 @@ impl Receipts {
             let options = CreateOptions {
                 kind,
                 acl: self.acl.clone(),
+                no_data: false,
             };
             match self.client.create(&path, b"", options).await {
                 Ok(created) => {
