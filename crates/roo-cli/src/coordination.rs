@@ -56,7 +56,6 @@ TERM, HUP, QUIT, USR1 and USR2 are passed on to the group. It is stopped, all of
         )
     };
 }
-pub(self) use help;
 
 /// The commands.
 #[derive(Debug, Subcommand)]
@@ -149,23 +148,43 @@ pub(crate) fn run(command: Coordination, before: &ConnectArguments) -> ExitCode 
         }
         Coordination::Elect(arguments) => {
             let code = arguments.program.failure_code;
-            ended(connect::block_on(elect::run(arguments, before)), code, false)
+            ended(
+                connect::block_on(elect::run(arguments, before)),
+                code,
+                false,
+            )
         }
         Coordination::Counter(arguments) => {
             let json = arguments.json;
-            ended(connect::block_on(counter::run(arguments, before)), None, json)
+            ended(
+                connect::block_on(counter::run(arguments, before)),
+                None,
+                json,
+            )
         }
         Coordination::Barrier(arguments) => {
             let code = arguments.program.failure_code;
-            ended(connect::block_on(barrier::run(arguments, before)), code, false)
+            ended(
+                connect::block_on(barrier::run(arguments, before)),
+                code,
+                false,
+            )
         }
         Coordination::Member(arguments) => {
             let code = arguments.program.failure_code;
-            ended(connect::block_on(member::run(arguments, before)), code, false)
+            ended(
+                connect::block_on(member::run(arguments, before)),
+                code,
+                false,
+            )
         }
         Coordination::WaitFor(arguments) => {
             let json = arguments.json;
-            ended(connect::block_on(wait_for::run(arguments, before)), None, json)
+            ended(
+                connect::block_on(wait_for::run(arguments, before)),
+                None,
+                json,
+            )
         }
         Coordination::Watchdog => watchdog::run(),
     }
@@ -216,10 +235,7 @@ async fn wait<T>(
 }
 
 /// A session, unless a signal comes first.
-async fn session(
-    arguments: &ConnectArguments,
-    signals: &mut Signals,
-) -> Result<Client, Failure> {
+async fn session(arguments: &ConnectArguments, signals: &mut Signals) -> Result<Client, Failure> {
     wait("connect", None, signals, arguments.connect()).await
 }
 

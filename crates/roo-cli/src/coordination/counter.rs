@@ -26,7 +26,12 @@ pub(crate) struct CounterArguments {
     writer: Option<String>,
     /// What the change is called. If it was the writer's last one, it is not made again, and what
     /// it gave then is printed.
-    #[arg(long = "change", id = "change_name", value_name = "NAME", requires = "writer")]
+    #[arg(
+        long = "change",
+        id = "change_name",
+        value_name = "NAME",
+        requires = "writer"
+    )]
     change_name: Option<String>,
     /// Prints an object.
     #[arg(long)]
@@ -85,7 +90,10 @@ async fn value(client: &Client, arguments: &CounterArguments) -> Result<i64, Fai
         Form::Decimal => Encoding::Decimal,
     };
     let path = &arguments.path;
-    let once = arguments.writer.as_ref().zip(arguments.change_name.as_ref());
+    let once = arguments
+        .writer
+        .as_ref()
+        .zip(arguments.change_name.as_ref());
     let Some((writer, name)) = once else {
         let counter = Counter::with_encoding(client, path, encoding);
         return Ok(match arguments.change {
@@ -114,7 +122,17 @@ mod tests {
         assert_eq!(parse("-5"), Ok(Change::Add(-5)));
         assert_eq!(parse("=-5"), Ok(Change::Set(-5)));
         assert_eq!(parse("-9223372036854775808"), Ok(Change::Add(i64::MIN)));
-        for wrong in ["", "5", "+", "+-5", "++5", "=", "=x", "+1.5", "+9223372036854775808"] {
+        for wrong in [
+            "",
+            "5",
+            "+",
+            "+-5",
+            "++5",
+            "=",
+            "=x",
+            "+1.5",
+            "+9223372036854775808",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

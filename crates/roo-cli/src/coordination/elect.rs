@@ -51,13 +51,7 @@ pub(crate) struct ElectArguments {
     connect: ConnectArguments,
 }
 
-/// How a turn at the leadership ended.
-enum Turn {
-    Ended(ExitCode, Last),
-    Lost(Failure),
-}
-
-/// Whether it was the last one.
+/// Whether a turn at the leadership was the last one.
 #[derive(PartialEq, Eq)]
 enum Last {
     Yes,
@@ -82,26 +76,23 @@ pub(super) async fn run(
     }
     loop {
         let turn = turn(&client, &arguments, &mut signals).await;
-        let lost = match turn {
-            Ok(Turn::Ended(code, last)) => {
+        match turn {
+            Ok((code, last)) => {
                 if last == Last::Yes || !arguments.again {
                     super::close(&client).await;
                     return Ok(code);
                 }
-                None
             }
-            Ok(Turn::Lost(failure)) => Some(failure),
-            Err(failure) => Some(failure),
-        };
-        if let Some(failure) = lost {
-            super::close(&client).await;
-            if failure.exit != Exit::Lost || !arguments.again {
-                return Err(failure);
+            Err(failure) => {
+                super::close(&client).await;
+                if failure.exit != Exit::Lost || !arguments.again {
+                    return Err(failure);
+                }
+                eprintln!("roo: {failure}; standing again");
             }
-            eprintln!("roo: {failure}; standing again");
         }
         let pause = async {
-            program::pause(arguments.pause).await;
+            tokio::time::sleep(arguments.pause).await;
             Ok(())
         };
         let paused = super::wait("elect", None, &mut signals, pause).await;
@@ -121,12 +112,12 @@ pub(super) async fn run(
     }
 }
 
-/// Stands once.
+/// Stands once, and runs the program while it leads.
 async fn turn(
     client: &Client,
     arguments: &ElectArguments,
     signals: &mut Signals,
-) -> Result<Turn, Failure> {
+) -> Result<(ExitCode, Last), Failure> {
     let path = &arguments.path;
     let latch = Latch::new(client, path, &arguments.id);
     let what = format!("elect {}", path.escape_debug());
@@ -146,7 +137,7 @@ async fn turn(
         asked(&leadership),
     );
     let (code, last) = match held.await? {
-        Held::Lost(why) => return Ok(Turn::Lost(hold::lost("elect", path, &why))),
+        Held::Lost(why) => return Err(hold::lost("elect", path, &why)),
         Held::GaveWay(status) => (program::code(status), Last::No),
         Held::Ended { status, signalled } => {
             let last = if signalled { Last::Yes } else { Last::No };
@@ -154,7 +145,7 @@ async fn turn(
         }
     };
     hold::give_back(&what, client, leadership.resign()).await;
-    Ok(Turn::Ended(code, last))
+    Ok((code, last))
 }
 
 /// Waits until somebody asks for the leadership.

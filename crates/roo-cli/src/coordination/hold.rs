@@ -46,12 +46,15 @@ impl Holding<'_> {
         lost: impl Future<Output = Lost>,
         asked: impl Future<Output = ()>,
     ) -> Result<Held, Failure> {
-        let grace = arguments.grace.min(self.client.session_timeout() / 2);
+        let timeout = self.client.session_timeout();
+        let grace = arguments.grace.min(timeout / 2);
+        // What is killed takes a moment to end.
+        let reserve = grace + timeout / 20;
         let mut program = Program::start(arguments, environment)?;
         let mut signalled = false;
         let mut lost = std::pin::pin!(lost);
         let mut asked = std::pin::pin!(asked);
-        let mut runs_out = std::pin::pin!(tenure::runs_out(self.client, self.node, grace));
+        let mut runs_out = std::pin::pin!(tenure::runs_out(self.client, self.node, reserve));
         loop {
             let why = tokio::select! {
                 biased;
@@ -104,9 +107,14 @@ pub(super) async fn give_back(
     client: &Client,
     work: impl Future<Output = roo_client::Result<()>>,
 ) {
-    if !matches!(tokio::time::timeout(super::CLOSING_MAX, work).await, Ok(Ok(()))) {
+    if !matches!(
+        tokio::time::timeout(super::CLOSING_MAX, work).await,
+        Ok(Ok(()))
+    ) {
         let timeout = client.session_timeout();
-        eprintln!("roo: {what}: no server answers; it is free when the session ends, in {timeout:?} or so");
+        eprintln!(
+            "roo: {what}: no server answers; it is free when the session ends, in {timeout:?} or so"
+        );
     }
 }
 

@@ -24,8 +24,8 @@ pub(crate) struct LockArguments {
     /// Gives CMD the fencing token in this variable: a number that grows from holder to holder.
     #[arg(long, value_name = "VAR", value_parser = hold::parse_variable)]
     fencing_env: Option<OsString>,
-    /// What others see of who holds or waits.
-    #[arg(long, value_name = "NAME", default_value_t = default_id())]
+    /// What others see of who holds or waits. [default: the host's name and the process's id]
+    #[arg(long, value_name = "NAME", default_value_t = default_id(), hide_default_value = true)]
     id: String,
     /// Prints who holds and who waits, in order, instead of running anything.
     #[arg(long, conflicts_with = "command")]

@@ -20,7 +20,13 @@ pub(crate) struct MemberArguments {
     #[arg(requires = "command")]
     name: Option<String>,
     /// What the member says of itself.
-    #[arg(long, value_name = "DATA", default_value = "", requires = "name", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "DATA",
+        default_value = "",
+        requires = "name",
+        hide_default_value = true
+    )]
     data: String,
     /// Waits while the name is another session's: perhaps of this host before it crashed.
     #[arg(long, requires = "name")]
@@ -39,7 +45,9 @@ pub(super) async fn run(
     before: &ConnectArguments,
 ) -> Result<ExitCode, Failure> {
     if arguments.name.is_none() && !arguments.program.command.is_empty() {
-        return Err(Failure::usage("member: there is no NAME: write it behind PATH"));
+        return Err(Failure::usage(
+            "member: there is no NAME: write it behind PATH",
+        ));
     }
     let mut signals = Signals::listen()?;
     let client = super::session(&arguments.connect.clone().or(before), &mut signals).await?;
@@ -60,7 +68,9 @@ async fn stay(
     let path = &arguments.path;
     let what = format!("member {} {}", path.escape_debug(), name.escape_debug());
     if name.is_empty() || name.contains('/') {
-        return Err(Failure::failed(format!("{what}: a name is not empty and has no slash")));
+        return Err(Failure::failed(format!(
+            "{what}: a name is not empty and has no slash"
+        )));
     }
     let group = Group::new(client, path);
     let joined = async {

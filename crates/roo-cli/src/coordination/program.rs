@@ -11,7 +11,7 @@ use rustix::process::{
     Pid, Signal, kill_process, kill_process_group, test_kill_process, test_kill_process_group,
 };
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 use super::signals::{self, Named};
 use super::watchdog::Watchdog;
@@ -113,7 +113,9 @@ impl Program {
             command.process_group(0);
         }
         let child = command.spawn().map_err(|error| unstarted(name, &error))?;
-        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        let pid = child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         let Some(pid) = pid else {
             return Err(Failure::failed("the program has no process id"));
         };
@@ -171,10 +173,9 @@ pub(super) fn code(status: ExitStatus) -> ExitCode {
     let number = status
         .code()
         .or_else(|| status.signal().map(|signal| 128 + signal));
-    ExitCode::from(number.and_then(|number| u8::try_from(number).ok()).unwrap_or(1))
-}
-
-/// Waits a while before something is tried again.
-pub(super) async fn pause(time: Duration) {
-    sleep(time).await;
+    ExitCode::from(
+        number
+            .and_then(|number| u8::try_from(number).ok())
+            .unwrap_or(1),
+    )
 }

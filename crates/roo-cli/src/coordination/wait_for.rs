@@ -15,7 +15,12 @@ pub(crate) struct WaitForArguments {
     /// The node.
     path: String,
     /// Waits until the node's data is this.
-    #[arg(long, value_name = "VALUE", conflicts_with = "gone", allow_hyphen_values = true)]
+    #[arg(
+        long,
+        value_name = "VALUE",
+        conflicts_with = "gone",
+        allow_hyphen_values = true
+    )]
     value: Option<String>,
     /// Waits until the node does not exist.
     #[arg(long)]

@@ -32,7 +32,10 @@ impl Watchdog {
         let own = std::fs::metadata("/proc/self/exe").map(|_| "/proc/self/exe".into());
         let own = own.or_else(|_| std::env::current_exe()).map_err(failed)?;
         let mut command = Command::new(own);
-        command.arg(NAME).stdin(Stdio::piped()).stdout(Stdio::null());
+        command
+            .arg(NAME)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null());
         // What is sent to our group is not for it.
         let mut child = command.process_group(0).spawn().map_err(failed)?;
         let orders = child.stdin.take();

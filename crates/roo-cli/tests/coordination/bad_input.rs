@@ -1,7 +1,7 @@
 use std::net::TcpListener;
 
-use crate::{Said, Stage};
 use crate::process::roo;
+use crate::{Said, Stage};
 
 /// Every command, at a path.
 fn commands(path: &str) -> [Vec<&str>; 6] {

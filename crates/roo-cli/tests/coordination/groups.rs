@@ -3,7 +3,14 @@ use crate::{Running, Stage};
 /// Says who it is, and runs until its input ends.
 fn candidate(stage: &Stage, id: &str, more: &[&str]) -> Running {
     let script = format!("echo {id} leads $TERM_NUMBER; exec cat");
-    let words = ["elect", "/leader", "--id", id, "--fencing-env", "TERM_NUMBER"];
+    let words = [
+        "elect",
+        "/leader",
+        "--id",
+        id,
+        "--fencing-env",
+        "TERM_NUMBER",
+    ];
     let soon = ["--session-timeout", "2s", "--pause", "10ms"];
     let program = ["--", "sh", "-c", &script];
     stage.start(&[&words, &soon as &[&str], more, &program].concat())

@@ -27,7 +27,9 @@ fn a_counter_is_added_to_and_set_and_read() {
     let json = stage.good(&["counter", "/c", "+1", "--json"]).out;
     assert_eq!(json, "{\"path\":\"/c\",\"value\":-29}\n");
     for _ in 0..2 {
-        let once = ["counter", "/c", "+9", "--writer", "me", "--change", "order-1"];
+        let once = [
+            "counter", "/c", "+9", "--writer", "me", "--change", "order-1",
+        ];
         assert_eq!(stage.good(&once).out, "-20\n");
     }
     stage.good(&["counter", "/c", "=9223372036854775807"]);
@@ -35,7 +37,9 @@ fn a_counter_is_added_to_and_set_and_read() {
         .roo(&["counter", "/c", "+1"])
         .refused(1, "no longer fit");
     stage.good(&["create", "/text", "abc"]);
-    stage.roo(&["counter", "/text", "+1"]).refused(1, "no counter");
+    stage
+        .roo(&["counter", "/text", "+1"])
+        .refused(1, "no counter");
     let words = ["counter", "/d", "+5", "--encoding", "decimal"];
     stage.good(&words);
     assert_eq!(stage.good(&["get", "/d"]).out, "5\n");
@@ -74,7 +78,9 @@ fn waiting_ends_with_the_session() {
     stage.good(&["create", "/w"]);
     let script = "echo waits; exec \"$ROO\" -s \"$AT\" wait-for /w --gone --session-timeout 1s";
     let mut command = std::process::Command::new("sh");
-    command.args(["-c", script]).env("ROO", env!("CARGO_BIN_EXE_roo"));
+    command
+        .args(["-c", script])
+        .env("ROO", env!("CARGO_BIN_EXE_roo"));
     command.env("AT", stage.server.address.to_string());
     let waits = crate::Running::start(command);
     assert_eq!(waits.line(), "waits");
