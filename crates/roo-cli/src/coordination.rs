@@ -241,6 +241,9 @@ async fn session(arguments: &ConnectArguments, signals: &mut Signals) -> Result<
 
 /// Ends the session, and with it what it held.
 async fn close(client: &Client) {
+    if !client.state().is_connected() {
+        return;
+    }
     // A session that cannot be closed ends by its timeout.
     let _ = tokio::time::timeout(CLOSING_MAX, client.close()).await;
 }

@@ -68,9 +68,12 @@ async fn stay(
     let path = &arguments.path;
     let what = format!("member {} {}", path.escape_debug(), name.escape_debug());
     if name.is_empty() || name.contains('/') {
-        return Err(Failure::failed(format!(
-            "{what}: a name is not empty and has no slash"
-        )));
+        let text = format!("{what}: a name is not empty and has no slash");
+        return Err(Failure::failed(text));
+    }
+    if !path.starts_with('/') {
+        let text = format!("{what}: the path does not begin with a slash");
+        return Err(Failure::failed(text));
     }
     let group = Group::new(client, path);
     let joined = async {

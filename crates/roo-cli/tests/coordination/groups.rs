@@ -106,3 +106,19 @@ fn a_member_is_listed_while_its_program_runs() {
     assert_eq!(next.ended().code, Some(0));
     assert_eq!(stage.good(&["member", "/group"]).out, "");
 }
+
+#[test]
+fn a_leader_that_lost_its_session_stands_again_in_a_new_one() {
+    let stage = Stage::new();
+    let first = candidate(&stage, "first", &["--again"]);
+    let before = term(&first, "first");
+    let mut second = candidate(&stage, "second", &[]);
+    first.signal("STOP");
+    let between = term(&second, "second");
+    assert!(between > before);
+    first.signal("CONT");
+    while candidates(&stage) != "second\nfirst\n" {}
+    drop(second.stdin.take());
+    assert_eq!(second.ended().code, Some(0));
+    assert!(term(&first, "first") > between);
+}

@@ -135,3 +135,17 @@ fn the_fencing_token_grows() {
         last = token;
     }
 }
+
+#[test]
+fn a_holder_that_stood_still_for_too_long_stops_its_program_when_it_goes_on() {
+    let stage = Stage::new();
+    let first = stage.start(&lock(&["--session-timeout", "1s"], HOLD));
+    assert_eq!(first.line(), "held");
+    let second = stage.start(&lock(&[], HOLD));
+    first.signal("STOP");
+    assert_eq!(second.line(), "held");
+    first.signal("CONT");
+    let said = first.ended();
+    said.refused(4, "lock /locks/a: ");
+    assert!(said.err.contains("CMD was stopped"), "{said:?}");
+}
