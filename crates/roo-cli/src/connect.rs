@@ -108,8 +108,14 @@ pub(crate) enum Exit {
     HalfDone,
     /// Ended by ctrl-C.
     Interrupted,
-    /// No command of this name (in the shell, as zkCli has it).
+    /// What was waited for did not come in time, as of `timeout`.
+    TimedOut,
+    /// A program was found but cannot be run, as of `env`.
+    CannotRun,
+    /// No command of this name in the shell (as zkCli has it), or no such program.
     NoCommand,
+    /// Ended by a signal of this number, as the system's shells have it.
+    Signal(u8),
     /// Nothing is wrong: whoever reads the output has gone.
     Enough,
 }
@@ -124,7 +130,10 @@ impl Exit {
             Self::NoConnection => 3,
             Self::Lost => 4,
             Self::HalfDone => 5,
+            Self::TimedOut => 124,
+            Self::CannotRun => 126,
             Self::NoCommand => 127,
+            Self::Signal(number) => number.saturating_add(128),
             Self::Interrupted => 130,
         }
     }

@@ -5,6 +5,7 @@
 
 mod bench;
 mod connect;
+mod coordination;
 mod ensemble;
 mod files;
 mod server;
@@ -49,6 +50,8 @@ enum Command {
         shell: Shell,
     },
     #[command(flatten)]
+    Coordination(coordination::Coordination),
+    #[command(flatten)]
     Extra(shell::Extra),
 }
 
@@ -77,6 +80,7 @@ fn main() -> ExitCode {
                 });
             return shell::run_extra(extra, connect.or(&before), json);
         }
+        Some(Command::Coordination(command)) => return coordination::run(command, &before),
         _ if before.is_given() => {
             eprintln!("roo: -s and the like are for commands that speak to a server");
             return ExitCode::from(Exit::Usage.code());

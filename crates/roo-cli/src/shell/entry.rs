@@ -300,8 +300,9 @@ fn told(done: Result<ExitCode, Failure>) -> ExitCode {
 pub(super) const fn zkcli_code(exit: Exit) -> u8 {
     match exit {
         Exit::Enough => 0,
-        Exit::NoCommand | Exit::Interrupted | Exit::NoConnection => exit.code(),
+        Exit::NoCommand | Exit::Interrupted | Exit::NoConnection | Exit::Signal(_) => exit.code(),
         Exit::Failed | Exit::Usage | Exit::Lost | Exit::HalfDone => 1,
+        Exit::TimedOut | Exit::CannotRun => 1,
     }
 }
 

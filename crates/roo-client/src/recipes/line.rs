@@ -117,6 +117,7 @@ impl Line {
             let options = crate::CreateOptions {
                 kind: crate::NodeKind::Ephemeral,
                 acl: self.options.acl.clone(),
+                no_data: false,
             };
             let identifier = &self.options.identifier;
             let stat = match self.client.create(&path, identifier, options).await {

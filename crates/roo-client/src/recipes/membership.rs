@@ -89,6 +89,7 @@ impl Group {
             let options = CreateOptions {
                 kind: NodeKind::Ephemeral,
                 acl: self.acl.clone(),
+                no_data: false,
             };
             match self.client.create(&path, data.as_ref(), options).await {
                 Ok(created) => {

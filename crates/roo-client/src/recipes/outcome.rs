@@ -71,6 +71,7 @@ pub(super) async fn directory(client: &Client, path: &str, acl: &[Acl]) -> Resul
         let options = CreateOptions {
             kind: NodeKind::Container,
             acl: acl.to_vec(),
+            no_data: false,
         };
         match client.create(path, b"", options).await {
             Ok(_) => return Ok(()),
@@ -102,6 +103,7 @@ pub(super) async fn make_sequential(
         let options = CreateOptions {
             kind: NodeKind::EphemeralSequential,
             acl: acl.to_vec(),
+            no_data: false,
         };
         match client.create(&child(dir, prefix), data, options).await {
             Ok(created) => {

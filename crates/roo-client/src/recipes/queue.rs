@@ -141,6 +141,7 @@ impl Queue {
             let options = CreateOptions {
                 kind: NodeKind::PersistentSequential,
                 acl: self.acl.clone(),
+                no_data: false,
             };
             multi = multi.create(&path, self.layout.encode(item.as_ref()), options);
         }
@@ -258,6 +259,7 @@ impl Queue {
         let options = CreateOptions {
             kind: NodeKind::Persistent,
             acl: self.acl.clone(),
+            no_data: false,
         };
         match self.client.create(path, b"", options).await {
             Ok(_) => Ok(()),
@@ -280,6 +282,7 @@ impl Queue {
             let options = CreateOptions {
                 kind: NodeKind::Ephemeral,
                 acl: self.acl.clone(),
+                no_data: false,
             };
             match self.client.create(&path, &token, options).await {
                 Ok(created) => {

@@ -116,12 +116,9 @@ impl Receipts {
             let attempt = multi
                 .clone()
                 .set(&path, format!("{change} {note}"), version);
-            let error = match self.client.multi(attempt).await {
-                Ok(_) => {
-                    self.node = Some((path, version.wrapping_add(1)));
-                    return Ok(Outcome::Done);
-                }
-                Err(error) => error,
+            let Err(error) = self.client.multi(attempt).await else {
+                self.node = Some((path, version.wrapping_add(1)));
+                return Ok(Outcome::Done);
             };
             if is_cut_off(&error) {
                 *is_unsure = true;
@@ -188,6 +185,7 @@ impl Receipts {
             let options = CreateOptions {
                 kind,
                 acl: self.acl.clone(),
+                no_data: false,
             };
             match self.client.create(&path, b"", options).await {
                 Ok(created) => {

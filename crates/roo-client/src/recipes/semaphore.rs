@@ -278,6 +278,7 @@ impl Semaphore {
         let options = CreateOptions {
             kind: NodeKind::Persistent,
             acl: self.leases.options.acl.clone(),
+            no_data: false,
         };
         match client.create(&self.path, b"", options).await {
             Ok(_) => Ok(()),
