@@ -35,11 +35,13 @@ pub enum What {
 impl What {
     /// Whether two of these must not be held at once.
     const fn excludes(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Lock, Self::Lock) | (Self::Leader, Self::Leader) => true,
-            (Self::Writer, Self::Writer | Self::Reader) | (Self::Reader, Self::Writer) => true,
-            _ => false,
-        }
+        matches!(
+            (self, other),
+            (Self::Lock, Self::Lock)
+                | (Self::Leader, Self::Leader)
+                | (Self::Writer, Self::Writer | Self::Reader)
+                | (Self::Reader, Self::Writer)
+        )
     }
 }
 
