@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn names_of_curator_and_kazoo_are_understood() {
-        let of = |name| standing(name).map(|found| (found.kind, found.sequence));
+        let of = |name: &str| standing(name).map(|found| (found.kind, found.sequence));
         let uuid = "_c_6d9bf2b8-7d4f-4b5c-9d3a-0b1f0a6f3c55";
         assert_eq!(
             of(&format!("{uuid}-lock-0000000007")),

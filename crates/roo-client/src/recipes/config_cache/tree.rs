@@ -135,7 +135,12 @@ mod tests {
                 ..Stat::default()
             };
             let data = Bytes::new();
-            ((*path).to_owned(), Node { data, stat })
+            let node = Node {
+                data,
+                stat,
+                no_data: false,
+            };
+            ((*path).to_owned(), node)
         });
         Tree::new("/c", Zxid(9), nodes.collect())
     }
