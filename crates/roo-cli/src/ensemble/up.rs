@@ -236,7 +236,12 @@ impl Runner<'_> {
             match inbox.recv()? {
                 Event::Line(id, line) => self.screen.server(id, &line),
                 Event::Status(status) => self.screen.status(status),
-                Event::Signal(SIGUSR1) => self.start_requested(),
+                Event::Signal(SIGUSR1) => {
+                    // Of two signals that wait, the later one may come first: whoever is to be
+                    // started may be known here as one that still runs.
+                    failed += self.reap()?;
+                    self.start_requested();
+                }
                 Event::Signal(SIGCHLD) => {
                     failed += self.reap()?;
                     if self.children.is_empty() && failed > 0 {
