@@ -47,6 +47,9 @@ pub struct Settings {
 
 mod ensemble;
 
+/// What clients are told by a variable; it may well stand in a server's environment, too.
+const CLIENTS_VARIABLE: &str = "ROO_SERVERS";
+
 /// No configuration is so long; a device may be without end.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// More than this cannot be meant: every log file would take 16 GiB.
@@ -200,7 +203,7 @@ impl Settings {
                     exit_code: INVALID,
                 })?;
                 self.set(name, value.trim().into(), variable);
-            } else if variable.starts_with("ROO_") {
+            } else if variable.starts_with("ROO_") && variable != CLIENTS_VARIABLE {
                 let names = known.keys().map(String::as_str);
                 let near = nearest(&variable, names);
                 self.warnings

@@ -228,6 +228,16 @@ fn slips_that_change_nothing_are_told() {
 
 #[cfg(unix)]
 #[test]
+fn a_variable_for_clients_is_no_typo() {
+    let mut settings = Settings::default();
+    let variables = [("ROO_SERVERS", "zk1:2181"), ("ROO_SNAP_CUONT", "7")];
+    let variables = variables.map(|(name, value)| (name.into(), value.into()));
+    settings.environment(variables.into_iter()).unwrap();
+    let expected = "ROO_SNAP_CUONT: unknown variable; did you mean ROO_SNAP_COUNT?";
+    assert_eq!(settings.warnings, [expected]);
+}
+
+#[test]
 fn a_variable_that_is_no_text_is_refused() {
     use std::os::unix::ffi::OsStringExt;
     let mut settings = Settings::default();
