@@ -41,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "roo-client",
         ],
     ),
+    ("roo-examples", &["roo-client"]),
     (
         "roo-cli",
         &[
