@@ -19,6 +19,7 @@ use crate::ensemble::Ensemble;
 use crate::proxy::Proxy;
 use crate::servers::{Kind, Server, pause, root};
 use programs::PROGRAMS;
+pub(crate) use programs::python_with_kazoo;
 pub(crate) use programs::recipes as recipe_program;
 
 /// Lines of zoo.cfg that the programs count on: sessions that expire soon, TTL nodes, and a

@@ -4,6 +4,7 @@
 pub mod abuse;
 pub mod apache;
 pub mod bench;
+pub mod book;
 pub mod chaos;
 pub mod clients;
 pub mod diff;

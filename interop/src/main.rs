@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use interop::{
     abuse, bench, chaos, clients, diff, ensemble_errors, exchange, instructions, ops, quorums,
     reads, recipes, reconfig, suites,
+    abuse, bench, book, chaos, clients, diff, ensemble_errors, exchange, ops, quorums, reads,
+    recipes, reconfig, suites,
 };
 
 #[derive(Debug, Parser)]
@@ -23,6 +25,8 @@ enum Command {
     Abuse(abuse::AbuseArgs),
     /// RooKeeper beside Apache ZooKeeper and a null server.
     Bench(bench::BenchArgs),
+    /// The commands and programs that the documentation shows, and what they print.
+    Book(book::BookArgs),
     /// An ensemble of real processes under load and faults, and what fail-over costs.
     Chaos(chaos::ChaosArgs),
     /// Real clients from their registries, each with a program of ours.
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
         match Arguments::parse().command {
             Command::Abuse(arguments) => abuse::run(&arguments),
             Command::Bench(arguments) => bench::run(&arguments),
+            Command::Book(arguments) => book::run(&arguments),
             Command::Chaos(arguments) => chaos::run(&arguments),
             Command::Clients(arguments) => clients::run(&arguments),
             Command::Diff(arguments) => diff::run(&arguments),

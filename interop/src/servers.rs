@@ -62,17 +62,25 @@ const PORTS: (u16, u16) = (11_000, 31_000);
 /// # Errors
 /// When there are none.
 pub fn free_ports(count: usize) -> Result<Vec<u16>> {
+    free_ports_in(PORTS, count)
+}
+
+/// The same within bounds.
+///
+/// # Errors
+/// When there are none.
+pub fn free_ports_in(bounds: (u16, u16), count: usize) -> Result<Vec<u16>> {
     // All are held until the last is there, or one could come twice.
     let mut held = Vec::new();
     for salt in 0..10_000_u32 {
         if held.len() == count {
             break;
         }
-        let chance = RandomState::new().hash_one(salt) % u64::from(PORTS.1 - PORTS.0);
-        let port = PORTS.0 + u16::try_from(chance)?;
+        let chance = RandomState::new().hash_one(salt) % u64::from(bounds.1 - bounds.0);
+        let port = bounds.0 + u16::try_from(chance)?;
         held.extend(TcpListener::bind(("127.0.0.1", port)));
     }
-    ensure!(held.len() == count, "no free ports in {PORTS:?}");
+    ensure!(held.len() == count, "no free ports in {bounds:?}");
     held.iter()
         .map(|listener| Ok(listener.local_addr()?.port()))
         .collect()

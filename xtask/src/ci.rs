@@ -60,6 +60,7 @@ const STEPS: &[Step] = &[
     ("quorums", || peers(&["quorums"])),
     ("reads", || peers(&["reads", "--rounds", "50"])),
     ("words", || peers(&["ops"])),
+    ("book", || crate::book::run(&[])),
     ("wrong ensembles", || peers(&["ensemble-errors"])),
     ("chaos", || peers(&["chaos", "--minutes", "2"])),
     ("abuse", || peers(&["abuse"])),

@@ -1,7 +1,9 @@
 //! The automation of this repository: `cargo xtask ci` proves the tree.
 #![allow(clippy::print_stdout)]
 
+mod book;
 mod ci;
+mod documents;
 mod fuzz;
 mod gen_code;
 mod tidy;
@@ -24,6 +26,7 @@ const HELP: &str = "cargo xtask COMMAND
                         ensembles that are simulated under seeds (docs/internals/simulation.md)
   chaos [--minutes N] [--servers N] [--seed S]
                         an ensemble of real processes under load and faults (docs/internals/chaos.md)
+  book [--only PAGE]    the book, and what it and README.md show, tried against real servers
   bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
 ";
 
@@ -41,6 +44,7 @@ fn main() -> ExitCode {
         "interop" => interop(rest),
         "fuzz" => fuzz::run(rest),
         "bench" => peers("bench", rest),
+        "book" => book::run(rest),
         "chaos" => peers("chaos", rest),
         "sim" => sim(rest),
         _ => {

@@ -117,6 +117,13 @@ fn kazoo(source: &Path, work: &Path) -> Result<Command> {
 }
 
 fn kazoo_script(source: &Path, work: &Path, script: &str) -> Result<Command> {
+    let mut command = Command::new(python(source, work)?);
+    command.arg(source.join(script));
+    Ok(command)
+}
+
+/// A Python that has what the programs need.
+fn python(source: &Path, work: &Path) -> Result<PathBuf> {
     let venv = work.join("venv");
     if !venv.join("bin/pip").exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
@@ -124,9 +131,17 @@ fn kazoo_script(source: &Path, work: &Path, script: &str) -> Result<Command> {
     run(Command::new(venv.join("bin/pip"))
         .args(["install", "--quiet", "--requirement"])
         .arg(source.join("requirements.txt")))?;
-    let mut command = Command::new(venv.join("bin/python3"));
-    command.arg(source.join(script));
-    Ok(command)
+    Ok(venv.join("bin/python3"))
+}
+
+/// A Python that has kazoo.
+///
+/// # Errors
+/// When it cannot be fetched.
+pub(crate) fn python_with_kazoo() -> Result<PathBuf> {
+    let work = root().join("target/interop/clients/kazoo");
+    fs::create_dir_all(&work)?;
+    python(&root().join("interop/clients/kazoo"), &work)
 }
 
 fn c(source: &Path, work: &Path) -> Result<Command> {
