@@ -6,10 +6,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use interop::{
-    abuse, bench, chaos, clients, diff, ensemble_errors, exchange, instructions, ops, quorums,
-    reads, recipes, reconfig, suites,
-    abuse, bench, book, chaos, clients, diff, ensemble_errors, exchange, ops, quorums, reads,
-    recipes, reconfig, suites,
+    abuse, bench, book, chaos, clients, diff, ensemble_errors, exchange, instructions, ops,
+    quorums, reads, recipes, reconfig, suites,
 };
 
 #[derive(Debug, Parser)]
