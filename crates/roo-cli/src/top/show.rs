@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use jiff::Zoned;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::Row;
@@ -126,7 +127,8 @@ fn summary(rows: &[Row]) -> String {
         [one] => format!("{one} leads"),
         several => format!("{} lead", several.join(" and ")),
     };
-    let time = Zoned::now().strftime("%H:%M:%S").to_string();
+    let time = Timestamp::now().to_zoned_datetime(TimeZone::system());
+    let time = time.strftime("%H:%M:%S");
     format!(
         "{time}  {} of {} servers answer, {leaders}\n",
         heard().count(),
@@ -231,7 +233,7 @@ pub(super) fn object(rows: &[Row]) -> Value {
             }
         })
         .collect();
-    json!({ "time": jiff::Timestamp::now().to_string(), "servers": servers })
+    json!({ "time": Timestamp::now().to_string(), "servers": servers })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::{Follower, Stage, files, save};
 struct Hosts {
     first: PathBuf,
     others: [PathBuf; 2],
-    push: Follower,
+    _push: Follower,
     pulls: [Follower; 2],
 }
 
@@ -33,7 +33,7 @@ impl Hosts {
         Self {
             first,
             others: [stage.host("two"), stage.host("three")],
-            push,
+            _push: push,
             pulls,
         }
     }
