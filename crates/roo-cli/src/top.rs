@@ -24,7 +24,7 @@ use facts::{Facts, Rates};
 #[command(
     after_long_help = "Columns: ZXID the last transaction a server has applied; LAG how many it is behind the \
 newest shown; SESSIONS of the ensemble, where the server may be asked mntr; CONNS connections to this server; \
-QUEUED requests that wait; IN/S and OUT/S packets a second since the last look; AVG and MAX milliseconds \
+QUEUED requests that wait; IN/S and OUT/S packets a second since the last look, the questions of this command among them; AVG and MAX milliseconds \
 a request took, since the server was started or its statistics were reset.
 
 Servers must allow the word srvr, as they do by default; with mntr in 4lw.commands.whitelist more is shown. \

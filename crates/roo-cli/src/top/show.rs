@@ -52,7 +52,7 @@ pub(super) fn screen(rows: &[Row], note: Option<&str>) -> String {
                 None => "33",
             },
         };
-        out.push_str(&format!("\x1b[{colour}m{line}\x1b[0m\x1b[K\r\n"));
+        out.push_str(&format!("\x1b[{colour}m{line}\x1b[0m\x1b[K\n"));
     }
     out.push_str("\x1b[J");
     out

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use roo_client::{Client, MultiRead, Options, ReadResult};
+
 use crate::{Follower, Stage, files, save};
 
 /// Three hosts: one pushes, two pull.
@@ -109,6 +111,47 @@ fn a_reader_never_sees_half_of_a_set() {
     }
     stop.send(()).unwrap();
     assert!(reader.join().unwrap() > 1);
+}
+
+#[test]
+fn a_reader_of_the_subtree_never_sees_half_of_a_set() {
+    const ROUNDS: usize = 20;
+    let stage = Stage::new();
+    let here = stage.host("here");
+    let push = |round: usize| {
+        for name in ["a", "b", "c/d"] {
+            save(&here, name, &round.to_string());
+        }
+        stage.good(&["mirror", "push", "here", "/app"]);
+    };
+    push(0);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let hosts = stage.hosts.clone();
+    let reader = runtime.spawn(async move {
+        let client = Client::connect(&hosts, Options::default()).await.unwrap();
+        let mut sets = 0;
+        loop {
+            let nodes = MultiRead::new().get("/app/a").get("/app/b").get("/app/c/d");
+            let read = client.multi_read(nodes).await.unwrap();
+            let data = read.into_iter().map(|node| match node.unwrap() {
+                ReadResult::Node(node) => node.data,
+                other => panic!("{other:?}"),
+            });
+            let set: Vec<_> = data.collect();
+            assert!(set.iter().all(|data| *data == set[0]), "{set:?}");
+            sets += 1;
+            if *set[0] == *ROUNDS.to_string().as_bytes() {
+                return sets;
+            }
+        }
+    });
+    for round in 1..=ROUNDS {
+        push(round);
+    }
+    assert!(runtime.block_on(reader).unwrap() > 1);
 }
 
 /// Reads as a careful program does: in the set that is shown now. Nothing if it was gone already
