@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use roo_client::{Client, MultiRead, Options, ReadResult};
+use roo_client::{Client, Multi, MultiRead, Options, ReadResult, Version};
 
 use crate::{Follower, Stage, files, save};
+
+/// Files of one set, at depths that are read one after another.
+const SET: [&str; 2] = ["a", "p/q/r/s/t/u/b"];
 
 /// Three hosts: one pushes, two pull.
 struct Hosts {
@@ -73,15 +76,12 @@ fn a_file_saved_on_one_host_reaches_the_others_while_the_server_restarts() {
 
 #[test]
 fn a_reader_never_sees_half_of_a_set() {
-    const ROUNDS: usize = 30;
+    const ROUNDS: usize = 200;
     let stage = Stage::new();
     let here = stage.host("here");
-    let write = |round: usize| {
-        for name in ["a", "b", "c/d"] {
-            save(&here, name, &round.to_string());
-        }
-    };
-    write(0);
+    for name in SET {
+        save(&here, name, "0");
+    }
     stage.good(&["mirror", "push", "here", "/app"]);
     let words = ["mirror", "pull", "/app", "there", "--follow"];
     let pull = Follower::start(stage.command(&words));
@@ -101,10 +101,17 @@ fn a_reader_never_sees_half_of_a_set() {
         }
         seen.len()
     });
-    for round in 1..=ROUNDS {
-        write(round);
-        stage.good(&["mirror", "push", "here", "/app"]);
-    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let client = Client::connect(&stage.hosts, Options::default());
+        let client = client.await.unwrap();
+        for round in 1..=ROUNDS {
+            let set = SET.iter().fold(Multi::new(), |multi, name| {
+                multi.set(&format!("/app/{name}"), round.to_string(), Version::Any)
+            });
+            client.multi(set).await.unwrap();
+        }
+    });
     let there = stage.host("there");
     while files(&there)["a"] != ROUNDS.to_string() {
         pull.says("equal");
@@ -115,7 +122,7 @@ fn a_reader_never_sees_half_of_a_set() {
 
 #[test]
 fn a_reader_of_the_subtree_never_sees_half_of_a_set() {
-    const ROUNDS: usize = 20;
+    const ROUNDS: usize = 10;
     let stage = Stage::new();
     let here = stage.host("here");
     let push = |round: usize| {
@@ -158,7 +165,7 @@ fn a_reader_of_the_subtree_never_sees_half_of_a_set() {
 /// because two newer ones came meanwhile.
 fn read_set(dir: &Path) -> Option<Vec<String>> {
     let set = fs::canonicalize(dir.join("..data")).ok()?;
-    let names = ["a", "b", "c/d"].iter();
+    let names = SET.iter();
     names
         .map(|name| fs::read_to_string(set.join(name)).ok())
         .collect()
