@@ -8,8 +8,10 @@ mod connect;
 mod coordination;
 mod ensemble;
 mod files;
+mod mirror;
 mod server;
 mod shell;
+mod top;
 
 use std::process::ExitCode;
 
@@ -40,6 +42,10 @@ enum Command {
     Snapshot(files::SnapshotArguments),
     /// Measures a server.
     Bench(bench::BenchArgs),
+    /// Keeps a directory of files and a subtree equal, once or live.
+    Mirror(mirror::MirrorArguments),
+    /// Shows the servers of an ensemble: roles, zxids, lag, rates, latencies.
+    Top(top::TopArguments),
     /// Prints what makes a shell complete this command.
     #[command(after_help = "Examples:
   roo completions bash > /etc/bash_completion.d/roo
@@ -81,6 +87,8 @@ fn main() -> ExitCode {
             return shell::run_extra(extra, connect.or(&before), json);
         }
         Some(Command::Coordination(command)) => return coordination::run(command, &before),
+        Some(Command::Mirror(arguments)) => return mirror::run(arguments, &before),
+        Some(Command::Top(arguments)) => return top::run(arguments, &before),
         _ if before.is_given() => {
             eprintln!("roo: -s and the like are for commands that speak to a server");
             return ExitCode::from(Exit::Usage.code());

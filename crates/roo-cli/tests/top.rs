@@ -1,0 +1,99 @@
+//! `roo top` as people use it.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "server/process.rs"]
+#[allow(dead_code)]
+mod process;
+
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
+
+use process::{Server, configure, roo};
+use serde_json::Value;
+
+fn top(hosts: &str, words: &[&str]) -> Output {
+    let mut command = roo();
+    command.args(["-s", hosts, "top"]).args(words);
+    command.env_remove("ROO_SERVERS").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_server_is_shown_and_one_that_is_down_too() {
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), "4lw.commands.whitelist=srvr,mntr\n");
+    let server = Server::of(dir.path());
+    // The port of a socket that does not listen.
+    let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let hosts = format!("{},{}", server.address, held.local_addr().unwrap());
+    let once = top(&hosts, &["--once"]);
+    let shown = text(&once.stdout);
+    assert!(once.status.success(), "{once:?}");
+    assert!(shown.contains("1 of 2 servers answer"), "{shown}");
+    assert!(
+        shown.contains("standalone") && shown.contains("down"),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("not reachable") && !shown.contains('\x1b'),
+        "{shown}"
+    );
+
+    let once = top(&hosts, &["--once", "--json", "--only-given"]);
+    let object: Value = serde_json::from_slice(&once.stdout).unwrap();
+    assert_eq!(object["servers"][0]["role"], "standalone");
+    assert_eq!(object["servers"][0]["lag"], 0);
+    assert!(object["servers"][0]["sessions"].is_u64(), "{object}");
+    assert_eq!(object["servers"][1]["role"], "down");
+}
+
+#[test]
+fn the_second_look_has_rates() {
+    let dir = tempfile::tempdir().unwrap();
+    configure(dir.path(), "");
+    let server = Server::of(dir.path());
+    let mut command = roo();
+    command.args([
+        "-s",
+        &server.address.to_string(),
+        "top",
+        "--json",
+        "--interval=100ms",
+    ]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut look = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert!(look()["servers"][0]["received_per_second"].is_null());
+    let second = look();
+    assert!(
+        second["servers"][0]["received_per_second"].is_f64(),
+        "{second}"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn what_cannot_be_shown_is_said_in_a_line() {
+    let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let hosts = held.local_addr().unwrap().to_string();
+    let cases: [(&str, &[&str], i32, &str); 4] = [
+        (
+            &hosts,
+            &["--once", "--only-given"],
+            3,
+            "none of these servers answers",
+        ),
+        ("a:b", &["--once"], 2, "is no port"),
+        ("", &["--once"], 2, "no servers are named"),
+        (&hosts, &["--interval=1ms"], 2, "at least 100ms"),
+    ];
+    for (hosts, words, code, line) in cases {
+        let said = top(hosts, words);
+        assert_eq!(said.status.code(), Some(code), "{said:?}");
+        assert!(text(&said.stderr).contains(line), "{said:?}");
+    }
+}
