@@ -154,7 +154,7 @@ mod tests {
             ("/c/a-b", 1),
             ("/c/b", 1),
         ]);
-        assert_eq!(tree.children("/c").collect::<Vec<_>>(), ["a-b", "a", "b"]);
+        assert_eq!(tree.children("/c").collect::<Vec<_>>(), ["a", "a-b", "b"]);
         assert_eq!(tree.children("/c/a").collect::<Vec<_>>(), ["x"]);
         assert_eq!(tree.children("/c/b").count(), 0);
     }
