@@ -107,19 +107,10 @@ mod tests {
     #[test]
     fn names_of_curator_and_kazoo_are_understood() {
         let of = |name: &str| standing(name).map(|found| (found.kind, found.sequence));
-        let uuid = "_c_6d9bf2b8-7d4f-4b5c-9d3a-0b1f0a6f3c55";
-        assert_eq!(
-            of(&format!("{uuid}-lock-0000000007")),
-            Some((Kind::Exclusive, 7))
-        );
-        assert_eq!(
-            of(&format!("{uuid}-__READ__0000000010")),
-            Some((Kind::Shared, 10))
-        );
-        assert_eq!(
-            of(&format!("{uuid}-__WRIT__0000000011")),
-            Some((Kind::Exclusive, 11))
-        );
+        let named = |end: &str| of(&format!("_c_6d9bf2b8-7d4f-4b5c-9d3a-0b1f0a6f3c55-{end}"));
+        assert_eq!(named("lock-0000000007"), Some((Kind::Exclusive, 7)));
+        assert_eq!(named("__READ__0000000010"), Some((Kind::Shared, 10)));
+        assert_eq!(named("__WRIT__0000000011"), Some((Kind::Exclusive, 11)));
         assert_eq!(
             of("0123456789abcdef__lock__2147483647"),
             Some((Kind::Exclusive, i32::MAX))

@@ -9,6 +9,7 @@ use roo_client::recipes::{
     Reign, Semaphore,
 };
 use roo_proto::op_code;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use crate::relay::Fate;
@@ -172,18 +173,24 @@ async fn what_a_leader_does_is_cut_short_when_it_is_lost() {
         children(&stage.client().await, "/leader", 1).await;
         stage.kill(&client).await;
     };
-    let (reign, ()) = soon(async { tokio::join!(waiting, kill) }).await;
+    let both = Box::pin(async { tokio::join!(waiting, kill) });
+    let (reign, ()) = soon(both).await;
     assert!(matches!(reign.unwrap(), Reign::Lost(Lost::Session)));
 
     let (client, second) = stage.relayed().await;
     let options = ContenderOptions::default();
     let candidate = Candidate::with_options(&client, "/leader", options, InDoubt::Stop);
-    let waiting = candidate.reign(async |_| std::future::pending::<()>().await);
+    let (begun, begins) = oneshot::channel();
+    let waiting = candidate.reign(async |_| {
+        begun.send(()).unwrap();
+        std::future::pending::<()>().await;
+    });
     let cut = async {
-        children(&stage.client().await, "/leader", 1).await;
+        begins.await.unwrap();
         second.cut();
     };
-    let (reign, ()) = soon(async { tokio::join!(waiting, cut) }).await;
+    let both = Box::pin(async { tokio::join!(waiting, cut) });
+    let (reign, ()) = soon(both).await;
     assert!(matches!(reign.unwrap(), Reign::Doubted));
     children(&client, "/leader", 0).await;
     drop(relay);

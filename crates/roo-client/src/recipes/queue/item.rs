@@ -114,31 +114,35 @@ impl Item {
     /// is lost: the item is done if the outcome was not unknown, else perhaps not.
     pub async fn done(mut self) -> Result<()> {
         let mut is_unsure = false;
+        let outcome = self.finish(&mut is_unsure).await;
+        if outcome.is_ok() {
+            self.is_ours = false;
+        }
+        // The last call may have failed without having been sent; an earlier one was.
+        outcome.map_err(|error| if is_unsure { error.sent(true) } else { error })
+    }
+
+    async fn finish(&mut self, is_unsure: &mut bool) -> Result<()> {
         loop {
             match self.client.multi(self.fence(Multi::new())).await {
-                Ok(_) => break,
+                Ok(_) => return Ok(()),
                 Err(error) if is_cut_off(&error) => {
-                    is_unsure = true;
-                    let settled = settle(&self.client, &self.lock).await;
-                    settled.map_err(|error| error.sent(true))?;
-                }
-                Err(error) if is(&error, &ErrorKind::NoNode) => {
-                    self.is_ours = false;
-                    // Only who holds the lock removes the item, so it was this call's first attempt.
-                    return if is_unsure && error.failed_op() == Some(0) {
-                        Ok(())
-                    } else {
-                        Err(error)
-                    };
+                    *is_unsure = true;
+                    settle(&self.client, &self.lock).await?;
+                    // Only who holds the lock removes the item.
+                    if self.client.exists(&self.path).await?.is_none() {
+                        return Ok(());
+                    }
+                    *is_unsure = false;
                 }
                 Err(error) => {
-                    let is_unknown = is_unsure || error.outcome_unknown();
-                    return Err(error.sent(is_unknown));
+                    if is(&error, &ErrorKind::NoNode) {
+                        self.is_ours = false;
+                    }
+                    return Err(error);
                 }
             }
         }
-        self.is_ours = false;
-        Ok(())
     }
 
     /// Unlocks the item, so that another can take it, and returns when the servers know it.
