@@ -1,6 +1,7 @@
 //! What learners ask of their leader, bounded at both ends: a learner keeps back what is more than
 //! half of what a leader has room for, so a leader that has no room left deals with a learner that
-//! breaks the rules. What a learner keeps back is bounded by the limits on its clients.
+//! breaks the rules, or whose links have broken more than once while their questions were still
+//! under way; either way the link is closed, and the room comes back with the answers. What a learner keeps back is bounded by the limits on its clients.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;

@@ -178,7 +178,7 @@ impl Whole {
             local_sessions: options.local_sessions,
             read_only_after_ms: options.read_only_after_ms,
             // So little that learners keep questions back.
-            learner_request_bytes: 2048,
+            learner_request_bytes: 6144,
         };
         let mut ids = vec![Id {
             scheme: "ip".to_owned(),

@@ -95,11 +95,9 @@ impl Session {
     }
 
     fn send_call(&mut self, now: Time, call: Call, effects: &mut Vec<Effect>) {
-        let xid = match call.xid() {
-            0 => self.xid(),
-            // A repeated call keeps its number: it is still unique, and still in order.
-            xid => xid,
-        };
+        // A call that is made again gets another number: numbers only grow, so that no server
+        // takes it for what it was asked before.
+        let xid = self.xid();
         let (sent, frame) = call.send(xid);
         self.sent.push_back(sent);
         self.send(now, frame, effects);
