@@ -34,7 +34,7 @@ public class Main {
     static CuratorFramework open(String hosts) throws Exception {
         CuratorFramework client = CuratorFrameworkFactory.newClient(hosts, 10000, 10000, new ExponentialBackoffRetry(100, 5));
         client.start();
-        check("connect", client.blockUntilConnected(PATIENCE, TimeUnit.SECONDS));
+        check("connect", client.blockUntilConnected((int) PATIENCE, TimeUnit.SECONDS));
         return client;
     }
 

@@ -1,6 +1,6 @@
 //! The commands of zkCli, each with its options, its output and its words for what goes wrong.
 //!
-//! By what they do: [`read`], [`write`], [`quota`], [`admin`], [`watches`].
+//! By what they do: [`read`], [`mod@write`], [`quota`], [`admin`], [`watches`].
 
 mod acl;
 mod admin;

@@ -50,6 +50,8 @@ impl What {
 pub struct Ledger {
     claims: Vec<Claim>,
     tokens: BTreeSet<(What, Zxid)>,
+    /// The highest token that a resource outside has seen.
+    outside: Zxid,
     /// What was broken first.
     broken: Option<(&'static str, String)>,
     /// Claims since the last check.
@@ -133,6 +135,19 @@ impl Ledger {
             }
         }
         self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// A holder writes to a resource outside, which looks at tokens or not.
+    pub fn write_outside(&mut self, token: Zxid, does_look: bool) {
+        if token >= self.outside {
+            self.outside = token;
+            self.count("writes outside");
+        } else if does_look {
+            self.count("late writes refused");
+        } else {
+            let what = format!("{token} wrote outside behind {}", self.outside);
+            self.fail("fencing order", what);
+        }
     }
 
     /// An addition of 1 gave this sum.
@@ -296,5 +311,101 @@ impl Ledger {
             let what = format!("{node} is left behind");
             self.fail("leftovers", what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(what: What, token: i64) -> Claim {
+        Claim {
+            what,
+            node: format!("/node-{token}"),
+            token: Zxid(token),
+        }
+    }
+
+    fn verdict(work: impl FnOnce(&mut Ledger)) -> Option<&'static str> {
+        let mut ledger = Ledger::default();
+        work(&mut ledger);
+        ledger
+            .check_all(&Oracle::default())
+            .err()
+            .map(|(rule, _)| rule)
+    }
+
+    #[test]
+    fn what_fits_together_is_right() {
+        let found = verdict(|ledger| {
+            ledger.claim(claim(What::Lock, 1));
+            ledger.give_up(&claim(What::Lock, 1));
+            ledger.claim(claim(What::Lock, 2));
+            ledger.write_outside(Zxid(2), false);
+            ledger.write_outside(Zxid(1), true);
+            ledger.drew(1);
+            ledger.drew(2);
+            ledger.saw_tree(&[3, 3], 3);
+        });
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn fires_when_somebody_writes_late() {
+        let found = verdict(|ledger| {
+            ledger.write_outside(Zxid(2), false);
+            ledger.write_outside(Zxid(1), false);
+        });
+        assert_eq!(found, Some("fencing order"));
+    }
+
+    #[test]
+    fn fires_when_a_token_is_given_twice() {
+        let found = verdict(|ledger| {
+            ledger.claim(claim(What::Leader, 1));
+            ledger.claim(claim(What::Leader, 1));
+        });
+        assert_eq!(found, Some("fencing tokens"));
+    }
+
+    #[test]
+    fn fires_when_a_sum_an_item_or_an_id_comes_twice_or_never() {
+        let twice = verdict(|ledger| {
+            ledger.added(1);
+            ledger.added(1);
+        });
+        assert_eq!(twice, Some("exact counts"));
+        // The number itself says that nothing was added.
+        assert_eq!(verdict(|ledger| ledger.added(1)), Some("exact counts"));
+        assert_eq!(
+            verdict(|ledger| ledger.named_done = 1),
+            Some("exact counts")
+        );
+        assert_eq!(
+            verdict(|ledger| ledger.was_put("x".into(), true)),
+            Some("queue")
+        );
+        let again = verdict(|ledger| {
+            ledger.was_removed("x".into(), true);
+            ledger.was_taken("x");
+        });
+        assert_eq!(again, Some("queue"));
+        let ids = verdict(|ledger| {
+            ledger.drew(1);
+            ledger.drew(1);
+        });
+        assert_eq!(ids, Some("ids"));
+    }
+
+    #[test]
+    fn fires_when_a_tree_is_halved_or_old() {
+        assert_eq!(
+            verdict(|ledger| ledger.saw_tree(&[1, 2], 0)),
+            Some("whole trees")
+        );
+        assert_eq!(
+            verdict(|ledger| ledger.saw_tree(&[1, 1], 2)),
+            Some("whole trees")
+        );
     }
 }

@@ -9,7 +9,7 @@ use super::workload::{Life, ensure};
 /// What is done wrongly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naive {
-    /// What a holder writes is not fenced.
+    /// A resource outside takes what a holder writes without looking at its token.
     Unfenced,
     /// A contender that sees no reply believes that it holds.
     LockTwice,

@@ -198,11 +198,7 @@ async fn write_fenced(
         .map_or(0, |(_, count)| count.parse().unwrap_or(0));
     let data = format!("{} {}", token.0, count + 1);
     let write = Multi::new().set(path, data, Version::Any);
-    let write = match life.shared.naive {
-        Some(Naive::Unfenced) => write,
-        _ => fence(write),
-    };
-    life.client.multi(write).await.map(|_| ())
+    life.client.multi(fence(write)).await.map(|_| ())
 }
 
 async fn lock(life: &Life) -> Result<()> {
@@ -218,6 +214,10 @@ async fn lock(life: &Life) -> Result<()> {
     let token = guard.fencing_token();
     let wrote = write_fenced(life, "/ledger", token, |multi| guard.fence(multi)).await;
     settle(wrote)?;
+    // Whoever has stood still may be late, and does not know.
+    life.desk.nap(20_000).await;
+    let does_look = life.shared.naive != Some(Naive::Unfenced);
+    life.shared.ledger().write_outside(token, does_look);
     drop(claimed);
     if life.desk.chance(200) && !life.desk.is_ending() {
         drop(guard);
