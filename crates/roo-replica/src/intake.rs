@@ -204,6 +204,7 @@ impl Replica {
             self.refuse_in_turn(&ordered, ErrorCode::EPHEMERAL_ON_LOCAL_SESSION);
             return;
         }
+        // Compat: C-82 where reads go by rounds, sync is one of them.
         if ordered.op == op_code::SYNC && !self.reads_in_rounds() && self.sync(&ordered, effects) {
             self.in_flight.push_back(InFlight::Sync(ordered));
             return;
