@@ -38,7 +38,7 @@ const STEPS: &[Step] = &[
     ("simulation", || {
         // The same seeds each time, then fresh ones, which are printed.
         sim(&["--seed", "1", "--seeds", "300"])?;
-        sim(&["--seeds", "100", "--minutes", "1"])?;
+        sim(&["--seeds", "300", "--minutes", "1"])?;
         sim(&["--recipes", "--seed", "1", "--seeds", "60"])?;
         sim(&["--exhaustive", "--disruptions", "1"])
     }),

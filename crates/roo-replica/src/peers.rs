@@ -226,7 +226,8 @@ impl Replica {
             | roo_zab::Effect::CloseLink { .. }
             | roo_zab::Effect::PersistEpoch { .. }
             | roo_zab::Effect::ReadHistory { .. }
-            | roo_zab::Effect::PersistNextEnsemble { .. } => effects.push(Effect::Zab(effect)),
+            | roo_zab::Effect::PersistNextEnsemble { .. }
+            | roo_zab::Effect::ForgetNextEnsemble => effects.push(Effect::Zab(effect)),
         }
     }
 

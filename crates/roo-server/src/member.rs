@@ -182,6 +182,12 @@ impl DynamicFiles {
         self.must(|files| files.persist_next(ensemble));
     }
 
+    /// Forgets an ensemble that was proposed and will not be, before any later record can be
+    /// durable.
+    pub fn forget(&self) {
+        self.must(ConfigFiles::forget_next);
+    }
+
     /// Writes down the ensemble that is in force, before any later record can be durable, and lets
     /// clients in where its line says.
     pub fn activate(&self, ensemble: &Ensemble) {

@@ -368,6 +368,9 @@ impl ReplicaLoop {
             roo_zab::Effect::PersistNextEnsemble { ensemble } => {
                 handover.records.push(StorageInput::NextEnsemble(ensemble));
             }
+            roo_zab::Effect::ForgetNextEnsemble => {
+                handover.records.push(StorageInput::ForgetNextEnsemble);
+            }
             roo_zab::Effect::Activate { ensemble: members } => {
                 links.set_ensemble(&members);
                 *self.shared.ensemble.lock() = Arc::clone(&members);

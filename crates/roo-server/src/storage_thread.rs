@@ -64,6 +64,8 @@ pub enum StorageInput {
     },
     /// Remember an ensemble that is proposed.
     NextEnsemble(Arc<Ensemble>),
+    /// Forget the ensemble that was proposed.
+    ForgetNextEnsemble,
     /// Write down the ensemble that is in force.
     Activate(Arc<Ensemble>),
     /// Sync what there is and end.
@@ -224,6 +226,10 @@ impl StorageThread {
             }
             StorageInput::NextEnsemble(ensemble) => {
                 member.dynamic.remember(&ensemble);
+                Ok(())
+            }
+            StorageInput::ForgetNextEnsemble => {
+                member.dynamic.forget();
                 Ok(())
             }
             StorageInput::Activate(ensemble) => {

@@ -156,6 +156,8 @@ pub enum Job {
     Snapshot(Zxid, Vec<u8>),
     /// Remember an ensemble that is proposed.
     NextEnsemble(Arc<Ensemble>),
+    /// Forget the ensemble that was proposed.
+    ForgetNextEnsemble,
     /// Write down the ensemble that is in force.
     Activate(Arc<Ensemble>),
 }
@@ -431,6 +433,10 @@ impl Storage {
             Some(Job::History(link, from, upto)) => self.history(link, from, upto),
             Some(Job::NextEnsemble(ensemble)) => {
                 ensemble_files::remember(&self.disk, &ensemble)?;
+                Ok(Vec::new())
+            }
+            Some(Job::ForgetNextEnsemble) => {
+                ensemble_files::forget(&self.disk)?;
                 Ok(Vec::new())
             }
             Some(Job::Activate(ensemble)) => {

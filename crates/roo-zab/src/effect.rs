@@ -164,6 +164,11 @@ pub enum Effect {
         /// It.
         ensemble: Arc<Ensemble>,
     },
+    /// The ensemble that [`Self::PersistNextEnsemble`] remembered was not committed and never will
+    /// be: remove the file before a record that is appended later, or an epoch that is written
+    /// later, counts as durable. Else it could come back at a start when its record is long
+    /// replaced.
+    ForgetNextEnsemble,
     /// An ensemble is in force: connect to its members, write the dynamic configuration, show it
     /// in /zookeeper/config. The file is written before a record that is appended later counts
     /// as durable: what is acknowledged in an ensemble is never forgotten for an older one.

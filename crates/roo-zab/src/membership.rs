@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use roo_proto::ensemble::{Ensemble, MemberRole};
 use roo_proto::ids::{ServerId, Zxid};
@@ -20,19 +21,6 @@ pub(crate) struct Membership {
 }
 
 impl Membership {
-    /// What the disk held. An ensemble whose record did not survive was never acknowledged by
-    /// this server, so it binds nobody.
-    pub(crate) fn recovered(
-        me: ServerId,
-        current: Arc<Ensemble>,
-        next: Option<Arc<Ensemble>>,
-        last: Zxid,
-    ) -> Self {
-        let mut membership = Self { me, current, next };
-        membership.forget_beyond(last);
-        membership
-    }
-
     /// Whether these servers are a quorum of every ensemble that counts.
     // Compat: C-73
     // Epochs are settled with both quorums too: a record of a later ensemble may be known to its
@@ -73,11 +61,7 @@ impl Membership {
     }
 
     /// Takes note of a proposed ensemble.
-    pub(crate) fn propose(
-        &mut self,
-        ensemble: &Arc<Ensemble>,
-        effects: &mut alloc::vec::Vec<Effect>,
-    ) {
+    pub(crate) fn propose(&mut self, ensemble: &Arc<Ensemble>, effects: &mut Vec<Effect>) {
         if ensemble.version <= self.latest().version {
             return;
         }
@@ -88,11 +72,7 @@ impl Membership {
     }
 
     /// Puts an ensemble in force, if it is newer.
-    pub(crate) fn activate(
-        &mut self,
-        ensemble: &Arc<Ensemble>,
-        effects: &mut alloc::vec::Vec<Effect>,
-    ) {
+    pub(crate) fn activate(&mut self, ensemble: &Arc<Ensemble>, effects: &mut Vec<Effect>) {
         if ensemble.version <= self.current.version {
             return;
         }
@@ -114,16 +94,34 @@ impl Membership {
         self.next.as_ref().unwrap_or(&self.current)
     }
 
-    /// The log ends at `last`: a proposed ensemble whose record lay behind it is forgotten. The
-    /// first version of all belongs to an epoch and has no record.
-    pub(crate) fn forget_beyond(&mut self, last: Zxid) {
-        let is_lost = |next: &Arc<Ensemble>| {
-            let at = Zxid(next.version);
-            at.counter() != 0 && at > last
-        };
-        if self.next.as_ref().is_some_and(is_lost) || self.latest().version <= self.current.version
-        {
+    /// The log ends at `last`: a proposed ensemble whose record lay behind it is forgotten. It was
+    /// never acknowledged by this server, or not by a quorum. The first version of all belongs to
+    /// an epoch and has no record.
+    pub(crate) fn forget_beyond(&mut self, last: Zxid, effects: &mut Vec<Effect>) {
+        self.forget_if(effects, |at| at.counter() != 0 && at > last);
+    }
+
+    // Compat: C-83
+    /// The leader of `epoch` announces the newest ensemble of the history it has adopted: one of an
+    /// epoch before that is newer than it was not committed and is not in that history. It must not
+    /// wait here until this server leads.
+    pub(crate) fn forget_unadopted(
+        &mut self,
+        epoch: u32,
+        announced: &Ensemble,
+        effects: &mut Vec<Effect>,
+    ) {
+        let announced = Zxid(announced.version);
+        self.forget_if(effects, |at| at.epoch() < epoch && at > announced);
+    }
+
+    /// Forgets the proposed ensemble, on disk too, if it is not newer than the one in force or if
+    /// its version says so.
+    fn forget_if(&mut self, effects: &mut Vec<Effect>, is_lost: impl FnOnce(Zxid) -> bool) {
+        let Some(next) = &self.next else { return };
+        if next.version <= self.current.version || is_lost(Zxid(next.version)) {
             self.next = None;
+            effects.push(Effect::ForgetNextEnsemble);
         }
     }
 

@@ -65,12 +65,11 @@ impl Zab {
             zxid: recovered.last_zxid,
             leader: NO_VOTE,
         };
-        let membership = Membership::recovered(
-            config.me,
-            recovered.ensemble,
-            recovered.next_ensemble,
-            recovered.last_zxid,
-        );
+        let membership = Membership {
+            me: config.me,
+            current: recovered.ensemble,
+            next: recovered.next_ensemble,
+        };
         Self {
             server: Server {
                 config,
@@ -104,6 +103,8 @@ impl Zab {
     /// Begins the first election.
     pub fn start(&mut self, now: Time, effects: &mut Vec<Effect>) {
         self.server.now = now;
+        let last = self.server.log.last();
+        self.server.membership.forget_beyond(last, effects);
         self.settle(effects);
     }
 
@@ -287,7 +288,7 @@ impl Zab {
             Event::Truncated { last } => return self.on_truncated(last, effects),
             Event::SnapshotInstalled { link, zxid } => {
                 server.log.on_installed(zxid);
-                server.membership.forget_beyond(zxid);
+                server.membership.forget_beyond(zxid, effects);
                 if let Machine::Learning(learner) = machine {
                     return learner.on_installed(link, server, effects);
                 }
@@ -331,7 +332,7 @@ impl Zab {
             return Next::Stay;
         }
         server.log.on_truncated(last);
-        server.membership.forget_beyond(last);
+        server.membership.forget_beyond(last, effects);
         match machine {
             Machine::Learning(learner) => learner.on_truncated(last, server, effects),
             Machine::Draining { .. } | Machine::Looking | Machine::Leading(_) => Next::Stay,

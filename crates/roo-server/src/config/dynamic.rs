@@ -95,12 +95,19 @@ impl ConfigFiles {
             }
             write_whole(path, &new).map_err(failed(path, "write"))?;
         }
+        self.forget_next()
+    }
+
+    /// Keeps no ensemble that is proposed.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be removed.
+    pub fn forget_next(&self) -> Result<(), WriteError> {
         let next = self.next();
         match fs::remove_file(&next) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed(&next, "remove")(error))
-            }
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => sync_dir_of(&next).map_err(failed(&next, "remove")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(failed(&next, "remove")(error)),
         }
     }
 }
@@ -127,6 +134,11 @@ fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, &path)?;
+    sync_dir_of(&path)
+}
+
+/// What was made, renamed or removed next to `path` stays so after a crash.
+fn sync_dir_of(path: &Path) -> io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -572,6 +572,7 @@ impl Model {
             Effect::RoleChanged { role } => self.change_role(server, role),
             Effect::LeadershipConfirmed { .. }
             | Effect::PersistNextEnsemble { .. }
+            | Effect::ForgetNextEnsemble
             | Effect::Activate { .. } => {}
         }
     }

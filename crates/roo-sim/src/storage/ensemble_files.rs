@@ -45,6 +45,14 @@ pub(super) fn remember(disk: &dyn Disk, ensemble: &Ensemble) -> Result<(), Store
 /// As for a proposed one.
 pub(super) fn activate(disk: &dyn Disk, ensemble: &Ensemble) -> Result<(), StoreError> {
     write(disk, IN_FORCE, ensemble)?;
+    forget(disk)
+}
+
+/// Keeps no ensemble that is proposed.
+///
+/// # Errors
+/// When the disk refuses: the file may stand or be gone then.
+pub(super) fn forget(disk: &dyn Disk) -> Result<(), StoreError> {
     match disk.remove(Path::new(PROPOSED)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             failed("remove", PROPOSED, Err(error))

@@ -239,6 +239,7 @@ impl World {
             Effect::PersistNextEnsemble { ensemble } => {
                 self.ensemble_job(server, Job::NextEnsemble(ensemble));
             }
+            Effect::ForgetNextEnsemble => self.ensemble_job(server, Job::ForgetNextEnsemble),
             Effect::Activate { ensemble } => self.ensemble_job(server, Job::Activate(ensemble)),
             Effect::LeadershipConfirmed { .. } => {}
         }

@@ -255,6 +255,9 @@ impl Learner {
             self.sync_point = last;
         }
         if let Some(ensemble) = &self.ensemble {
+            server
+                .membership
+                .forget_unadopted(self.epoch, ensemble, effects);
             server.membership.propose(ensemble, effects);
         }
         self.noted = self.noted.max(self.sync_point);

@@ -83,6 +83,7 @@ impl Victim {
                 | Effect::RoleChanged { .. }
                 | Effect::LeadershipConfirmed { .. }
                 | Effect::PersistNextEnsemble { .. }
+                | Effect::ForgetNextEnsemble
                 | Effect::Activate { .. } => continue,
             };
             self.owed.push(owed);

@@ -73,6 +73,10 @@ impl Disk {
                 self.next = Some(ensemble);
                 return None;
             }
+            Op::Forget => {
+                self.next = None;
+                return None;
+            }
             Op::Activate(ensemble) => {
                 self.ensemble = ensemble;
                 return None;
@@ -89,6 +93,7 @@ enum Op {
     Install(LinkId, Zxid, Vec<Proposal>),
     Failed(LinkId),
     Next(Arc<Ensemble>),
+    Forget,
     Activate(Arc<Ensemble>),
 }
 
@@ -469,6 +474,7 @@ impl World {
             Effect::PersistNextEnsemble { ensemble } => {
                 self.store(id, sequence, Op::Next(ensemble));
             }
+            Effect::ForgetNextEnsemble => self.store(id, sequence, Op::Forget),
             Effect::Activate { ensemble } => self.store(id, sequence, Op::Activate(ensemble)),
         }
     }

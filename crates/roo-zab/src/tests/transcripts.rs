@@ -218,6 +218,16 @@ fn the_ensemble_changes_while_it_works() {
 }
 
 #[test]
+fn a_proposed_ensemble_that_a_snapshot_replaced_is_forgotten() {
+    check("reconfig-replaced");
+}
+
+#[test]
+fn a_proposed_ensemble_that_was_truncated_is_forgotten_on_disk() {
+    check("reconfig-truncated");
+}
+
+#[test]
 fn a_missed_reconfiguration_is_learnt_from_notifications() {
     check("reconfig-missed");
 }

@@ -91,6 +91,11 @@ fn an_ensemble_is_kept_from_proposal_to_activation() {
     assert_eq!(read(&files.backup()), first);
     assert!(!files.next().exists());
 
+    files.persist_next(&ensemble(0x1_0000_0003)).unwrap();
+    files.forget_next().unwrap();
+    files.forget_next().unwrap();
+    assert!(!files.next().exists());
+
     // The copy is of the file the operator wrote, not of a later one.
     files
         .activate(&ensemble(0x1_0000_0003), ServerId(1))
