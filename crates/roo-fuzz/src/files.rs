@@ -134,7 +134,7 @@ fn replay(disk: SimDisk) {
 fn write_and_load_again(mut state: State) {
     let mut bytes = Vec::new();
     state.begin_snapshot(&mut bytes);
-    while !state.snapshot_slice(16, &mut bytes) {}
+    while !state.snapshot_slice(16, usize::MAX, &mut bytes) {}
     let mut source = Bytes(&bytes);
     let mut again = match snapshot::load(&mut source, state.rules, 2) {
         Ok(again) => again,

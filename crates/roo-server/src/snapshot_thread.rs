@@ -219,7 +219,11 @@ impl Slices<'_> {
             if self.shared.state_generation.load(Ordering::SeqCst) != self.generation {
                 return Err(StateReplaced);
             }
-            self.done = state.snapshot_slice(limits::SNAPSHOT_SLICE_NODES, &mut self.bytes);
+            self.done = state.snapshot_slice(
+                limits::SNAPSHOT_SLICE_NODES,
+                limits::SNAPSHOT_PART_BYTES,
+                &mut self.bytes,
+            );
             // Whoever waits goes next: the lock would be taken again before they are awake.
             RwLockWriteGuard::unlock_fair(state);
         }

@@ -108,7 +108,7 @@ pub fn initial_state() -> Vec<u8> {
 fn snapshot_of(state: &mut State) -> Vec<u8> {
     let mut out = Vec::new();
     state.begin_snapshot(&mut out);
-    while !state.snapshot_slice(1000, &mut out) {}
+    while !state.snapshot_slice(1000, usize::MAX, &mut out) {}
     out
 }
 

@@ -129,9 +129,14 @@ impl State {
         }
     }
 
-    /// Writes up to `max_nodes` further nodes, and those that changed meanwhile; true when the
-    /// snapshot is complete.
-    pub fn snapshot_slice(&mut self, max_nodes: usize, out: &mut Vec<u8>) -> bool {
+    /// Writes those nodes that changed meanwhile, and up to `max_nodes` further ones until `out`
+    /// holds `enough_bytes`; true when the snapshot is complete.
+    pub fn snapshot_slice(
+        &mut self,
+        max_nodes: usize,
+        enough_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> bool {
         let Some(mut cursor) = self.tree.snapshot.take() else {
             return true;
         };
@@ -143,6 +148,9 @@ impl State {
             cursor.next += 1;
             if self.tree.is_live(slot) {
                 cursor.write(&self.tree, NodeId(slot));
+            }
+            if out.len() + cursor.out.len() >= enough_bytes {
+                break;
             }
         }
         out.append(&mut cursor.out);

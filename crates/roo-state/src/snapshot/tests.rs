@@ -99,6 +99,7 @@ proptest! {
         before in prop::collection::vec(any::<(u8, u8, u8)>(), 0..80),
         during in prop::collection::vec(any::<(u8, u8, u8)>(), 0..80),
         slice in 1usize..9,
+        enough in 0usize..4000,
     ) {
         let mut state = State::new(Rules::default(), 5);
         let mut zxid = 0;
@@ -111,7 +112,7 @@ proptest! {
         let meta = state.begin_snapshot(&mut bytes);
         prop_assert_eq!(meta.digest, Some(state.digest()));
         let mut during = during.into_iter();
-        while !state.snapshot_slice(slice, &mut bytes) {
+        while !state.snapshot_slice(slice, enough, &mut bytes) {
             for (op, a, b) in during.by_ref().take(3) {
                 zxid += 1;
                 mutate(&mut state, zxid, op, a, b);
@@ -243,12 +244,31 @@ fn a_snapshot_given_up_leaves_nothing_behind() {
     mutate(&mut state, 1, 0, 0, 2);
     let mut bytes = Vec::new();
     state.begin_snapshot(&mut bytes);
-    assert!(!state.snapshot_slice(1, &mut bytes));
+    assert!(!state.snapshot_slice(1, usize::MAX, &mut bytes));
     mutate(&mut state, 2, 3, 0, 2);
     state.abort_snapshot();
     assert!(!state.snapshot_active());
     let mut bytes = Vec::new();
     state.begin_snapshot(&mut bytes);
-    while !state.snapshot_slice(2, &mut bytes) {}
+    while !state.snapshot_slice(2, usize::MAX, &mut bytes) {}
     assert_eq!(facts(&loaded(&bytes)), facts(&state));
+}
+
+#[test]
+fn a_slice_ends_with_the_node_that_makes_it_long_enough() {
+    let mut state = State::new(Rules::default(), 5);
+    mutate(&mut state, 1, 0, 0, 2);
+    state.begin_snapshot(&mut Vec::new());
+    let node_bytes = 200;
+    let mut slices = Vec::new();
+    loop {
+        let mut bytes = Vec::new();
+        let done = state.snapshot_slice(usize::MAX, 1, &mut bytes);
+        slices.push(bytes.len());
+        if done {
+            break;
+        }
+    }
+    assert!(slices.len() > 1, "{slices:?}");
+    assert!(slices.iter().all(|bytes| *bytes < node_bytes), "{slices:?}");
 }
