@@ -32,6 +32,12 @@ pub const METRIC_NAMESPACES: usize = 256;
 /// Nodes written to a snapshot before others may use the state. Limit: pieces.
 pub const SNAPSHOT_SLICE_NODES: usize = 256;
 
+/// Bytes of a snapshot written to its file between two pauses. Limit: pieces.
+pub const SNAPSHOT_WRITE_BYTES: usize = 64 * 1024;
+
+/// How long its writer pauses then, so that it takes 32 MB a second at most. Limit: pieces.
+pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);
+
 /// Bytes of a snapshot sent to a learner in one message. Limit: pieces.
 pub const SNAPSHOT_PART_BYTES: usize = 256 * 1024;
 

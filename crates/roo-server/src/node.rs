@@ -381,7 +381,7 @@ impl Starter {
         // Apache does not start from logs alone, so a new database needs its first snapshot
         // before its first record.
         if fresh {
-            snapshot_thread.write()?;
+            snapshot_thread.write(|| {})?;
         }
         self.dir.remove_initialize(self.disk.as_ref())?;
         if !self.config.force_sync {

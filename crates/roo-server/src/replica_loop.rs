@@ -251,7 +251,10 @@ impl ReplicaLoop {
                         queued,
                     });
                 }
-                Effect::RollLog => handover.records.push(StorageInput::Roll),
+                Effect::RollLog => {
+                    handover.records.push(StorageInput::Roll);
+                    handover.after_commit.push(SnapshotInput::Hurry);
+                }
                 Effect::TakeSnapshot if !self.keeps_log => {
                     self.shared.inbox.push(Input::Event(Event::SnapshotEnded));
                 }
@@ -403,7 +406,8 @@ impl ReplicaLoop {
                     self.shared.inbox.push(Input::Event(event));
                 }
             }
-            SnapshotInput::Stop => {}
+            // Whoever has so much to do hurries.
+            SnapshotInput::Hurry | SnapshotInput::Stop => {}
         }
     }
 

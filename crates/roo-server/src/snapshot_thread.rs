@@ -1,5 +1,8 @@
 //! The thread that writes snapshots, slice by slice while everybody else works, and removes files
 //! that are no longer needed.
+//!
+//! A snapshot written as fast as it goes keeps a core and the disk to itself, and those who answer
+//! clients wait for both; so it pauses after each part, as long as nothing waits for its end.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +42,8 @@ pub enum SnapshotInput {
         /// Its link.
         link: LinkId,
     },
+    /// The next snapshot is due: one under way ends soon, or the log grows long behind it.
+    Hurry,
     /// The server ends.
     Stop,
 }
@@ -67,16 +72,21 @@ impl SnapshotThread {
     /// Works until it is told to stop.
     pub fn run(self) {
         let mut next_purge = Instant::now();
+        // What came while a snapshot was written.
+        let mut waiting = None;
         loop {
             let wait = match self.purge {
                 Some(_) => next_purge.saturating_duration_since(Instant::now()),
                 None => Duration::from_secs(3600),
             };
-            match self.inbox.recv_timeout(wait) {
-                Ok(SnapshotInput::Take) => self.take_snapshot(),
+            match waiting
+                .take()
+                .map_or_else(|| self.inbox.recv_timeout(wait), Ok)
+            {
+                Ok(SnapshotInput::Take) => waiting = self.take_snapshot(),
                 Ok(SnapshotInput::Send { link }) => self.send_snapshot(link),
                 Ok(SnapshotInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(SnapshotInput::Hurry) | Err(RecvTimeoutError::Timeout) => {}
             }
             if let Some((retain, interval)) = self.purge
                 && Instant::now() >= next_purge
@@ -87,9 +97,11 @@ impl SnapshotThread {
         }
     }
 
-    fn take_snapshot(&self) {
+    /// Returns what came meanwhile and is to be done next.
+    fn take_snapshot(&self) -> Option<SnapshotInput> {
         let began = Instant::now();
-        match self.write() {
+        let mut pace = Pace::Leisurely;
+        match self.write(|| pace.pause(&self.inbox)) {
             Ok(path) => {
                 let ms = in_ms(began.elapsed());
                 tracing::info!(path = %path.display(), ms, "snapshot written");
@@ -101,15 +113,16 @@ impl SnapshotThread {
             }
         }
         self.shared.inbox.push(Input::Event(Event::SnapshotEnded));
+        pace.into_waiting()
     }
 
-    /// Writes a snapshot of the state as it is now.
+    /// Writes a snapshot of the state as it is now, and calls `pause` after each part.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn write(&self) -> Result<PathBuf, StoreError> {
+    pub fn write(&self, mut pause: impl FnMut()) -> Result<PathBuf, StoreError> {
         let began = Instant::now();
-        let mut slices = self.begin();
+        let mut slices = self.begin(limits::SNAPSHOT_WRITE_BYTES);
         let SnapshotMeta { zxid, digest, .. } = slices.meta;
         let mut file = SnapshotWriter::create(
             Arc::clone(&self.disk),
@@ -119,6 +132,7 @@ impl SnapshotThread {
         )?;
         while let Some(bytes) = slices.next().map_err(|StateReplaced| replaced(&self.dir))? {
             file.write(bytes)?;
+            pause();
         }
         let trailer = trailer(zxid, digest, self.with_last_zxid);
         let path = file.finish(trailer)?;
@@ -133,7 +147,7 @@ impl SnapshotThread {
             return;
         };
         let began = Instant::now();
-        let mut slices = self.begin();
+        let mut slices = self.begin(limits::SNAPSHOT_PART_BYTES);
         let zxid = slices.meta.zxid;
         match stream(links.as_ref(), link, &mut slices) {
             Ok(bytes) => {
@@ -153,7 +167,7 @@ impl SnapshotThread {
         }
     }
 
-    fn begin(&self) -> Slices<'_> {
+    fn begin(&self, part_bytes: usize) -> Slices<'_> {
         let mut bytes = Vec::new();
         let mut state = self.shared.state.write();
         let meta = state.begin_snapshot(&mut bytes);
@@ -163,6 +177,7 @@ impl SnapshotThread {
             shared: &self.shared,
             meta,
             generation,
+            part_bytes,
             bytes,
             fresh: true,
             done: false,
@@ -174,6 +189,39 @@ impl SnapshotThread {
             Ok(removed) if removed.is_empty() => {}
             Ok(removed) => tracing::info!(files = removed.len(), "old snapshots and logs removed"),
             Err(error) => tracing::error!(%error, "cannot remove old snapshots and logs"),
+        }
+    }
+}
+
+/// How a snapshot is written to its file.
+enum Pace {
+    /// With pauses.
+    Leisurely,
+    /// Without, because something waits for its end; here it is if it is to be done next.
+    Hurried(Option<SnapshotInput>),
+}
+
+impl Pace {
+    /// Leaves cores and disk to others for a moment.
+    fn pause(&mut self, inbox: &Receiver<SnapshotInput>) {
+        if let Self::Hurried(_) = self {
+            return;
+        }
+        // The pause does not depend on the size of the part: a longer one would let more changes
+        // gather for the next part, and that would wait longer still.
+        match inbox.recv_timeout(limits::SNAPSHOT_PAUSE) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(SnapshotInput::Hurry) | Err(RecvTimeoutError::Disconnected) => {
+                *self = Self::Hurried(None);
+            }
+            Ok(input) => *self = Self::Hurried(Some(input)),
+        }
+    }
+
+    fn into_waiting(self) -> Option<SnapshotInput> {
+        match self {
+            Self::Leisurely => None,
+            Self::Hurried(waiting) => waiting,
         }
     }
 }
@@ -195,6 +243,8 @@ struct Slices<'a> {
     shared: &'a Shared,
     meta: SnapshotMeta,
     generation: u64,
+    /// A part has at least so many, but the last one.
+    part_bytes: usize,
     bytes: Vec<u8>,
     /// `bytes` holds the beginning, which nobody has seen.
     fresh: bool,
@@ -214,14 +264,14 @@ impl Slices<'_> {
             return Ok(None);
         }
         self.bytes.clear();
-        while !self.done && self.bytes.len() < limits::SNAPSHOT_PART_BYTES {
+        while !self.done && self.bytes.len() < self.part_bytes {
             let mut state = self.shared.state.write();
             if self.shared.state_generation.load(Ordering::SeqCst) != self.generation {
                 return Err(StateReplaced);
             }
             self.done = state.snapshot_slice(
                 limits::SNAPSHOT_SLICE_NODES,
-                limits::SNAPSHOT_PART_BYTES,
+                self.part_bytes,
                 &mut self.bytes,
             );
             // Whoever waits goes next: the lock would be taken again before they are awake.
@@ -282,5 +332,50 @@ fn replaced(dir: &DataDir) -> StoreError {
         path: dir.snapshots.clone(),
         what: "the state was replaced while its snapshot was written".into(),
         advice: "nothing is lost: the next snapshot is of the new state".into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_hurries_when_the_next_one_is_due() {
+        let (inputs, inbox) = mpsc::sync_channel(1);
+        let mut pace = Pace::Leisurely;
+        pace.pause(&inbox);
+        assert!(matches!(pace, Pace::Leisurely));
+        inputs.send(SnapshotInput::Hurry).unwrap();
+        pace.pause(&inbox);
+        assert!(matches!(pace, Pace::Hurried(None)));
+        assert!(pace.into_waiting().is_none());
+    }
+
+    #[test]
+    fn a_snapshot_hurries_when_other_work_waits_and_keeps_it() {
+        let (inputs, inbox) = mpsc::sync_channel(2);
+        let mut pace = Pace::Leisurely;
+        let link = LinkId(7);
+        inputs.send(SnapshotInput::Send { link }).unwrap();
+        inputs.send(SnapshotInput::Stop).unwrap();
+        pace.pause(&inbox);
+        pace.pause(&inbox);
+        let waiting = pace.into_waiting();
+        assert!(matches!(
+            waiting,
+            Some(SnapshotInput::Send { link: LinkId(7) })
+        ));
+        assert!(matches!(inbox.try_recv(), Ok(SnapshotInput::Stop)));
+    }
+
+    #[test]
+    fn a_snapshot_is_not_paced_for_a_server_that_is_gone() {
+        let (inputs, inbox) = mpsc::sync_channel(1);
+        drop(inputs);
+        let mut pace = Pace::Leisurely;
+        pace.pause(&inbox);
+        assert!(matches!(pace, Pace::Hurried(None)));
     }
 }
