@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::options::Groups;
 use crate::world::{Damage, Happening, World};
 
 /// See the module. Servers are counted from 0.
@@ -237,6 +238,9 @@ impl World {
         let server = self.rng.index(self.servers.len());
         let is_candidate = !self.servers[server].is_up() && !self.servers[server].is_damaged;
         if !is_candidate || (damaged + 1) * 2 > self.options.voters {
+            return;
+        }
+        if self.options.groups != Groups::Off && !self.is_whole_without(server) {
             return;
         }
         // The epoch files have no checksum: Apache's format cannot tell that they are damaged.

@@ -18,7 +18,7 @@ pub mod total_order;
 
 use std::sync::Arc;
 
-use roo_proto::ensemble::Ensemble;
+use roo_proto::ensemble::{Ensemble, Voting};
 use roo_proto::ids::ServerId;
 
 use crate::fact::Fact;
@@ -101,11 +101,25 @@ impl Invariants {
     }
 }
 
-/// Whether a condition holds of more than half of the voters. Not roo-zab's own function, which is
-/// what is checked.
-pub(crate) fn is_majority(ensemble: &Ensemble, has: impl Fn(ServerId) -> bool) -> bool {
-    let voters = ensemble.voters().count();
-    ensemble.voters().filter(|id| has(*id)).count() * 2 > voters
+/// Whether a condition holds of a quorum: of more than half of the voters, or of more than half of
+/// the weight in more than half of the groups that weigh anything. Not roo-zab's own function,
+/// which is what is checked.
+pub(crate) fn is_quorum(ensemble: &Ensemble, has: impl Fn(ServerId) -> bool) -> bool {
+    let Voting::Hierarchical { groups, weights } = &ensemble.voting else {
+        let voters = ensemble.voters().count();
+        return ensemble.voters().filter(|id| has(*id)).count() * 2 > voters;
+    };
+    let weight = |id: &ServerId| weights.get(id).copied().unwrap_or(1);
+    let (mut lost, mut won) = (0, 0);
+    for group in groups.values() {
+        let all: u64 = group.iter().map(weight).sum();
+        let held: u64 = group.iter().filter(|id| has(**id)).map(weight).sum();
+        match held * 2 > all {
+            true => won += 1,
+            false => lost += u64::from(all > 0),
+        }
+    }
+    won > lost
 }
 
 /// The first place where two histories differ, if neither is a beginning of the other.
@@ -132,5 +146,28 @@ pub(crate) mod tests {
             members: members.collect(),
             ..Ensemble::default()
         })
+    }
+
+    #[test]
+    fn groups_are_outvoted_by_groups_and_those_without_weight_do_not_count() {
+        let mut grouped = Ensemble::clone(&ensemble(0, &[1, 2, 3, 4, 5, 6, 7]));
+        let group = |ids: &[i64]| ids.iter().map(|id| ServerId(*id)).collect();
+        grouped.voting = Voting::Hierarchical {
+            groups: [
+                (1, group(&[1, 4])),
+                (2, group(&[2, 5])),
+                (3, group(&[3, 6])),
+                (4, group(&[7])),
+            ]
+            .into(),
+            weights: [(ServerId(1), 2), (ServerId(7), 0)].into(),
+        };
+        let has = |ids: &[i64]| is_quorum(&grouped, |id| ids.contains(&id.0));
+        assert!(has(&[1, 2, 5]));
+        assert!(!has(&[1, 4, 2, 3]), "half of two groups is none of them");
+        assert!(
+            !has(&[4, 2, 5, 7]),
+            "4 is a third of its group, 7 weighs nothing"
+        );
     }
 }

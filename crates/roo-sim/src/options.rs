@@ -56,6 +56,9 @@ pub struct Options {
     pub spares: usize,
     /// What a spare server's own first configuration says of it, if it says anything.
     pub spare_role: Option<MemberRole>,
+    /// Three groups of voters, each with a vote by weight; the last voter may weigh nothing. Needs
+    /// an ensemble that does not change.
+    pub groups: Groups,
     /// Sessions of clients; without any, transactions are opaque and roo-zab runs alone.
     pub clients: usize,
     /// Reads go through the leader's word (`readMode=quorum`).
@@ -75,6 +78,18 @@ pub struct Options {
     pub are_snapshots_fuzzy: bool,
 }
 
+/// Whether a quorum is one of groups.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Groups {
+    /// It is more than half of the voters.
+    #[default]
+    Off,
+    /// Every voter weighs 1.
+    Even,
+    /// The first voter weighs 2, the last one nothing.
+    Weighted,
+}
+
 impl Options {
     /// The options of a seed.
     #[must_use]
@@ -83,6 +98,7 @@ impl Options {
         let mut options = Self::draw_all(seed, &mut rng);
         options.draw_ensembles(&mut rng);
         options.draw_sessions(&mut rng);
+        options.draw_groups(&mut rng);
         options.be_reasonable();
         options
     }
@@ -111,6 +127,7 @@ impl Options {
     pub const fn plain(mut self) -> Self {
         self.reconfigurations = 0;
         self.spares = 0;
+        self.groups = Groups::Off;
         self.local_sessions = LocalSessions::Off;
         self.read_only_after_ms = None;
         self
@@ -141,6 +158,13 @@ impl Options {
         }
         if rng.chance(300) {
             self.read_only_after_ms = Some(self.tick_ms * rng.pick(&[1, 3, 10]));
+        }
+    }
+
+    /// How votes are counted.
+    fn draw_groups(&mut self, rng: &mut Rng) {
+        if self.reconfigurations == 0 && self.voters > 3 && rng.chance(400) {
+            self.groups = rng.pick(&[Groups::Even, Groups::Weighted]);
         }
     }
 
@@ -188,6 +212,7 @@ impl Options {
             reconfigurations: 0,
             spares: 0,
             spare_role: None,
+            groups: Groups::Off,
             clients: rng.pick(&[0, 2, 3, 5]),
             quorum_reads: rng.chance(300),
             snap_count: rng.pick(&[10, 50, 100_000]),

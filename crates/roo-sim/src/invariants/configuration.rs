@@ -8,7 +8,7 @@ use std::sync::Arc;
 use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::ServerId;
 
-use super::is_majority;
+use super::is_quorum;
 use crate::fact::Fact;
 
 /// A leader's epoch, and the ensembles that count for it.
@@ -104,7 +104,7 @@ impl Configuration {
                     .is_none_or(|promised| promised <= epoch)
             };
             let mut all = ensembles.iter();
-            if !all.all(|ensemble| is_majority(ensemble, hears)) {
+            if !all.all(|ensemble| is_quorum(ensemble, hears)) {
                 continue;
             }
             if let Some((other, earlier)) = deciding {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use roo_proto::ensemble::Ensemble;
 use roo_proto::ids::{ServerId, Zxid};
 
-use super::is_majority;
+use super::is_quorum;
 use crate::fact::{Entry, EntryMap, Fact};
 
 /// See the module.
@@ -129,7 +129,7 @@ impl Durability {
 
 /// Whether a majority holds something; if not, how few do.
 fn require(ensemble: &Ensemble, has: impl Fn(ServerId) -> bool) -> Result<(), String> {
-    if is_majority(ensemble, &has) {
+    if is_quorum(ensemble, &has) {
         return Ok(());
     }
     let holders: Vec<i64> = ensemble

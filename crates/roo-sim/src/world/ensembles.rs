@@ -1,6 +1,7 @@
 //! Changes of the ensemble: what an operator wants changed, and what is told to the checkers of
 //! the ensembles that count at each server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use roo_proto::ensemble::{ClientAddress, Ensemble, Member, MemberRole, PeerAddress, Voting};
@@ -11,7 +12,8 @@ use roo_zab::effect::Role;
 use roo_zab::{Proposal, Zab};
 
 use crate::fact::{Entry, Fact};
-use crate::options::Options;
+use crate::invariants::is_quorum;
+use crate::options::{Groups, Options};
 use crate::rng::Rng;
 use crate::storage;
 
@@ -35,7 +37,38 @@ pub(super) fn first(options: &Options) -> Ensemble {
     Ensemble {
         version: 0,
         members: members.collect(),
-        voting: Voting::Majority,
+        voting: voting(options),
+    }
+}
+
+/// How the first ensemble counts votes.
+fn voting(options: &Options) -> Voting {
+    let ids = || (1..).map(ServerId).take(options.voters);
+    let weights = match options.groups {
+        Groups::Off => return Voting::Majority,
+        Groups::Even => BTreeMap::new(),
+        Groups::Weighted => ids()
+            .take(1)
+            .map(|id| (id, 2))
+            .chain(ids().last().map(|id| (id, 0)))
+            .collect(),
+    };
+    let mut groups = BTreeMap::<i64, BTreeSet<ServerId>>::new();
+    for id in ids() {
+        groups.entry(id.0 % 3).or_default().insert(id);
+    }
+    Voting::Hierarchical { groups, weights }
+}
+
+impl World {
+    /// Whether a quorum of the first ensemble has disks that are not damaged, and this server is
+    /// not of it.
+    pub(crate) fn is_whole_without(&self, server: usize) -> bool {
+        let is_whole = |id| {
+            let at = self.position(id);
+            at.is_some_and(|at| at != server && !self.servers[at].is_damaged)
+        };
+        is_quorum(&first(&self.options), is_whole)
     }
 }
 
@@ -133,8 +166,8 @@ fn shrink(rng: &mut Rng, next: &mut Ensemble) {
     }
 }
 
-fn any_members(rng: &mut Rng, all: &[ServerId]) -> std::collections::BTreeMap<ServerId, Member> {
-    let mut members = std::collections::BTreeMap::new();
+fn any_members(rng: &mut Rng, all: &[ServerId]) -> BTreeMap<ServerId, Member> {
+    let mut members = BTreeMap::new();
     for id in all {
         let role = match rng.below(6) {
             0 => continue,
