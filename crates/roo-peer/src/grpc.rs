@@ -23,8 +23,10 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use parking_lot::Mutex;
 use roo_proto::ensemble::Ensemble;
@@ -50,7 +52,9 @@ use crate::surface::{LinkGone, PeerEvents, PeerLinks};
 use elections::Elections;
 use listen::Listeners;
 
-const WORKERS: usize = 2;
+/// Threads for the links, at most. With two of them on two cores each packet wakes both: one gave
+/// 9 % more writes per CPU-second of three servers (50 connections x depth 10).
+const MAX_WORKERS: usize = 2;
 /// The longest frame of HTTP/2: bulk needs few of them.
 const HTTP_FRAME_BYTES: u32 = 256 << 10;
 /// Threads for resolving names.
@@ -118,8 +122,9 @@ impl GrpcLinks {
         events: Arc<dyn PeerEvents>,
     ) -> Result<Self, StartError> {
         let number = AtomicUsize::new(0);
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(WORKERS)
+            .worker_threads((cores / 2).clamp(1, MAX_WORKERS))
             .max_blocking_threads(BLOCKING)
             .thread_name_fn(move || format!("roo-peer-{}", number.fetch_add(1, Ordering::Relaxed)))
             .enable_io()
