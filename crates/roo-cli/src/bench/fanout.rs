@@ -60,10 +60,7 @@ impl<'c> Fanout<'c> {
             tally: Tally::new(Kept::default(), 0)?,
             each: super::tally::latencies()?,
         };
-        for watcher in 0..fanout.watchers() {
-            fanout.arm(watcher)?;
-        }
-        fanout.wait()?;
+        fanout.watch_all()?;
         Ok(fanout)
     }
 
@@ -96,8 +93,20 @@ impl<'c> Fanout<'c> {
                 timeline.record(self.last_event_ns, latency);
             }
             self.tally.last_reply_ns = self.last_event_ns;
+            self.watch_all()?;
         }
         Ok(())
+    }
+
+    /// Every watcher watches, again. Not as its event comes: those of the others would wait for
+    /// this generator then, and not for the server.
+    fn watch_all(&mut self) -> Result<()> {
+        for watcher in 0..self.watchers() {
+            self.replies_missing += 1;
+            let watch = self.watch.clone();
+            self.queue(watcher, &watch)?;
+        }
+        self.wait()
     }
 
     /// What was counted.
@@ -113,12 +122,6 @@ impl<'c> Fanout<'c> {
         })
     }
 
-    fn arm(&mut self, watcher: usize) -> Result<()> {
-        self.replies_missing += 1;
-        let watch = self.watch.clone();
-        self.queue(watcher, &watch)
-    }
-
     fn queue(&mut self, connection: usize, request: &Template) -> Result<()> {
         let now = now_ns();
         let connection = &mut self.connections[connection];
@@ -126,7 +129,7 @@ impl<'c> Fanout<'c> {
         connection.flush(now)
     }
 
-    /// Takes events and replies until the round is complete; a watcher re-arms at once.
+    /// Takes events and replies until none is missing.
     fn wait(&mut self) -> Result<()> {
         let mut ready = Events::with_capacity(1024);
         while self.events_missing + self.replies_missing > 0 {
@@ -172,7 +175,6 @@ impl<'c> Fanout<'c> {
             self.last_event_ns = now;
             self.each
                 .saturating_record(now.saturating_sub(self.changed_ns));
-            self.arm(index)?;
         }
         self.connections[index].flush(now_ns())
     }
