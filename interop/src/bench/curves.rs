@@ -154,16 +154,15 @@ pub(super) fn run(run: &Run<'_>) -> Result<ExitCode> {
         }
     }
     let made = page::circumstances(run.args, fsync)?.join("\n");
-    let text = format!("{made}\n{text}");
     let model = if "model".contains(only) {
-        format!("{made}\n\n{}", model::run(run)?)
+        model::run(run, fsync.median)?
     } else {
         String::new()
     };
-    writeln!(std::io::stdout(), "{text}\n{model}")?;
+    writeln!(std::io::stdout(), "{made}\n{text}\n{model}")?;
     if run.args.write && only.is_empty() {
-        page::put("curves", &text)?;
-        page::put("model", &model)?;
+        page::put("curves", &format!("{made}\n{text}"))?;
+        page::put("model", &format!("{made}\n\n{model}"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -284,7 +283,7 @@ fn as_markdown(run: &Run<'_>, curve: &Curve, lines: &Lines) -> String {
     }
     text += &format!("\n|---|{}\n", "---|---|".repeat(lines.len()));
     for (index, &at) in curve.at.iter().enumerate() {
-        text += &format!("| {} |", number(f64::from(placed(run, curve, at))));
+        text += &format!("| {} |", placed(run, curve, at));
         for (_, _, points) in lines {
             let point = &points[index];
             let (rate, p99) = (median(&point.rate), median(&point.p99_us));

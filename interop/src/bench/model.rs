@@ -21,6 +21,8 @@ const SESSIONS: u32 = 2_000;
 /// Sizes of machines that are looked at.
 const CORES: [u32; 4] = [4, 8, 16, 64];
 const FOLLOWERS: f64 = 2.0;
+/// Writes that share a sync at most, `maxBatchSize`.
+const BATCH: f64 = 1_000.0;
 /// What a link of 10 Gbit/s carries.
 const LINK_BYTES: f64 = 1.25e9;
 
@@ -33,8 +35,8 @@ type Costs = BTreeMap<String, f64>;
 /// The threads of which a server has one each.
 const SINGLE_THREADS: [&str; 2] = ["roo-replica", "roo-storage"];
 
-/// Measures, and says what follows.
-pub(super) fn run(run: &Run<'_>) -> Result<String> {
+/// Measures, and says what follows, also of a sync that takes so long.
+pub(super) fn run(run: &Run<'_>, fsync_us: f64) -> Result<String> {
     let server = Server::start(run.args, Kind::Roo, 1, &[])?;
     streams::warm_up(run, &server)?;
     let costs = REQUEST_KINDS
@@ -52,7 +54,14 @@ pub(super) fn run(run: &Run<'_>) -> Result<String> {
     streams::warm_up(run, &ensemble)?;
     let together = loopback_bytes(run, &ensemble)?;
     let between = (together - alone) / FOLLOWERS;
-    Ok(describe(&costs, znode, session, between))
+    let mut text = describe(&costs, znode, session, between);
+    text += &format!(
+        "\nUp to {BATCH} writes share a sync: one of {} us allows {} writes a second, if so many \
+         wait.\n",
+        number(fsync_us),
+        number(BATCH * 1e6 / fsync_us)
+    );
+    Ok(text)
 }
 
 /// What a request of this workload costs each kind of thread.

@@ -12,8 +12,10 @@ use super::clock::now_ns;
 use super::connection::{Connection, Received};
 use super::tally::{Kept, Tally};
 
-/// Handshakes under way at a time: a closed loop, with room for the server to batch.
-const HANDSHAKES: usize = 64;
+/// Handshakes under way at a time: enough for a server to batch, and below the 50 connections that
+/// Apache's lets wait by default; one more would be dialled again by the system after a second or
+/// thirty, while the sessions that stand expire.
+const HANDSHAKES: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often idle sessions are looked after.
 const TICK_NS: u64 = 200_000_000;
@@ -146,25 +148,27 @@ pub(super) fn open_all<T: Copy>(
     timeout_ms: i32,
 ) -> Result<Vec<Connection<T>>> {
     let mut poll = Poll::new().context("create an event queue")?;
-    let mut connections = Vec::new();
-    for index in 0..count as usize {
-        let mut connection = targets.open(index, timeout_ms)?;
-        connection
-            .register(poll.registry(), Token(index))
-            .context("register")?;
-        connections.push(connection);
-    }
+    let mut connections: Vec<Connection<T>> = Vec::new();
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 4096];
-    let mut missing = connections.len();
-    while missing > 0 {
+    let (count, mut opened) = (count as usize, 0);
+    while opened < count {
+        while connections.len() < count.min(opened + HANDSHAKES) {
+            let index = connections.len();
+            let mut connection = targets.open(index, timeout_ms)?;
+            connection
+                .register(poll.registry(), Token(index))
+                .context("register")?;
+            connections.push(connection);
+        }
         match poll.poll(&mut events, Some(PATIENCE)) {
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             other => other.context("wait for events")?,
         }
         anyhow::ensure!(
             !events.is_empty(),
-            "{missing} sessions were not opened in {PATIENCE:?}"
+            "{} sessions were not opened in {PATIENCE:?}",
+            count - opened
         );
         for event in &events {
             let Some(connection) = connections.get_mut(event.token().0) else {
@@ -172,7 +176,7 @@ pub(super) fn open_all<T: Copy>(
             };
             connection.flush(now_ns())?;
             connection.receive(&mut buffer, |received| {
-                missing -= usize::from(matches!(received, Received::Connected));
+                opened += usize::from(matches!(received, Received::Connected));
                 Ok(())
             })?;
         }
