@@ -65,6 +65,17 @@ impl Session {
         Ok(Self { client, xid: 0 })
     }
 
+    /// Takes the session up again at this server.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not know it.
+    pub fn resume(&mut self, address: SocketAddr) -> Result<()> {
+        let client = Client::connect(address, &self.client.resumption())?;
+        ensure!(client.session != 0, "{address} does not take the session");
+        self.client = client;
+        Ok(())
+    }
+
     /// Asks and waits.
     ///
     /// # Errors

@@ -27,7 +27,8 @@ const HELP: &str = "cargo xtask COMMAND
   chaos [--minutes N] [--servers N] [--seed S]
                         an ensemble of real processes under load and faults (docs/internals/chaos.md)
   book [--only PAGE]    the book, and what it and README.md show, tried against real servers
-  bench [--quick]       RooKeeper beside Apache ZooKeeper and a null server, in one run
+  bench [--quick] [--rows ROW,...] [--rounds N] [--curves] [--write]
+                        RooKeeper beside Apache ZooKeeper and a null server, goal by goal (docs/performance.md)
 ";
 
 fn main() -> ExitCode {

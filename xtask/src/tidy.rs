@@ -12,6 +12,7 @@ use crate::{documents, root};
 
 /// Which of our crates each may use.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("roo-chart", &[]),
     ("roo-proto", &[]),
     ("roo-state", &["roo-proto"]),
     ("roo-zab", &["roo-proto"]),
@@ -45,6 +46,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "roo-cli",
         &[
+            "roo-chart",
             "roo-proto",
             "roo-state",
             "roo-store",

@@ -5,13 +5,13 @@
 //! what the server answers beyond length, xid and error code: the differential test does that.
 //!
 //! Reading order: `workload` (what is sent), `worker` (when), `connection` and `wire` (how),
-//! `tally` and `report` (what is counted), `sessions` and `fanout` (the two loads that are no stream
-//! of requests), `control` (znodes before and after), `null_server`.
+//! `tally`, `timeline` and `report` (what is counted), `sessions` and `fanout` (the two loads that
+//! are no stream of requests), `control` (znodes before and after), `null_server`.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -21,97 +21,45 @@ use clock::now_ns;
 use control::Control;
 use process::Usage;
 use report::{Latency, Report, Settings, Spent};
-use sessions::{Crowd, close_all, open_all};
-use tally::Tally;
+use sessions::{Crowd, Targets, close_all, keep_all, open_all};
+use tally::{Kept, Tally};
 use worker::{Lane, Schedule};
-use workload::{Plan, Source, Workload};
+use workload::{Plan, Shape, Source, Workload};
+
+pub(crate) use options::BenchArgs;
 
 mod clock;
 mod connection;
 mod control;
 mod fanout;
 mod null_server;
+mod options;
 mod process;
 mod report;
 mod sessions;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod timeline;
 mod wire;
 mod worker;
 mod workload;
-
-/// Measure a ZooKeeper server (any, not only this one)
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct BenchArgs {
-    /// What to run, one after the other
-    #[arg(value_name = "WORKLOAD", default_value = "read", num_args = 1..)]
-    workloads: Vec<Workload>,
-    /// Servers; connections are spread over them
-    #[arg(
-        short,
-        long,
-        value_name = "HOST:PORT,...",
-        default_value = "127.0.0.1:2181"
-    )]
-    #[arg(value_delimiter = ',')]
-    servers: Vec<String>,
-    /// Connections, each with a session of its own
-    #[arg(short, long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-    connections: u32,
-    /// Requests under way per connection
-    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    depth: u32,
-    /// Measured time in seconds [default: 5, or until -n requests are done]
-    #[arg(short = 't', long)]
-    seconds: Option<f64>,
-    /// Requests to send, without warm-up (sessions to open, znodes to fill)
-    #[arg(short = 'n', long)]
-    requests: Option<u64>,
-    /// Seconds of the same load before the measured time
-    #[arg(long, default_value_t = 1.0)]
-    warm_up: f64,
-    /// Bytes of a value
-    #[arg(long, default_value_t = 1024)]
-    value_size: usize,
-    /// Znodes that are read and set
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    keys: u32,
-    /// Children of the directory that is listed [default: 10; 100 for mixed]
-    #[arg(long)]
-    children: Option<u32>,
-    /// Requests per second in an open loop: latency counts from when a request was due
-    #[arg(long)]
-    rate: Option<f64>,
-    /// Threads of the load generator
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    threads: u32,
-    /// Session timeout to ask for
-    #[arg(long, default_value_t = 30_000, value_parser = clap::value_parser!(i32).range(1..))]
-    session_timeout_ms: i32,
-    /// Processes of the servers on this machine, to report their CPU time and memory
-    #[arg(long, value_name = "PID,...", value_delimiter = ',')]
-    server_pid: Vec<u32>,
-    /// Write every reply's time and latency to a file (CSV, nanoseconds, monotonic clock)
-    #[arg(long, value_name = "FILE")]
-    samples: Option<PathBuf>,
-    /// Leave the znodes of the run (fill always does)
-    #[arg(long)]
-    keep: bool,
-    /// Print one JSON object per workload instead of a table
-    #[arg(long)]
-    json: bool,
-    /// Be a null server on this port: fixed answers, the limit of sockets and load generator
-    #[arg(long, value_name = "PORT")]
-    null_server: Option<u16>,
-}
 
 /// Runs the workloads and prints their figures.
 pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     if let Some(port) = args.null_server {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        let server = null_server::NullServer::bind(address, args.value_size)?;
-        writeln!(std::io::stdout(), "null server on {}", server.local_addr()?)?;
+        let answers = null_server::Answers {
+            value_size: args.value_size,
+            children: args.children.unwrap_or(10),
+            multi_ops: args.multi_ops,
+        };
+        let server = null_server::NullServer::bind(address, answers)?;
+        writeln!(
+            std::io::stdout(),
+            "{NULL_SERVER_SAYS}{}",
+            server.local_addr()?
+        )?;
         server.serve()?;
     }
     let bench = Bench::new(args)?;
@@ -121,8 +69,14 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode> {
     }
     let mut failed = false;
     for &workload in &bench.args.workloads {
-        let report = bench.measure(workload).with_context(|| workload.name())?;
+        let mut report = bench.measure(workload).with_context(|| workload.name())?;
+        if bench.args.beside_null && workload.has_null_answers() {
+            report.null = Some(bench.measure_null(workload)?.beside(&report));
+        }
         failed |= !report.errors.is_empty();
+        if let Some(path) = &bench.args.svg {
+            bench.draw(path, &report)?;
+        }
         if bench.args.json {
             writeln!(out, "{}", serde_json::to_string(&report)?)?;
         } else {
@@ -143,12 +97,14 @@ const SESSIONS_DEFAULT: u64 = 1_000;
 const SECONDS_DEFAULT: f64 = 5.0;
 /// Values beyond this would not fit into a server's default request limit.
 const VALUE_SIZE_MAX: usize = 64 << 20;
+/// How a null server says where it is.
+const NULL_SERVER_SAYS: &str = "null server on ";
 /// "No end": far enough, and still no overflow when added to the clock.
 const FOREVER_S: f64 = 1e6;
 
 struct Bench {
     args: BenchArgs,
-    servers: Vec<SocketAddr>,
+    targets: Targets,
 }
 
 impl Bench {
@@ -167,7 +123,9 @@ impl Bench {
             .map(|server| resolve(server))
             .collect::<Result<Vec<_>>>()?;
         raise_file_limit();
-        Ok(Self { args, servers })
+        let from = args.from.clone();
+        let targets = Targets { servers, from };
+        Ok(Self { args, targets })
     }
 
     fn measure(&self, workload: Workload) -> Result<Report> {
@@ -191,15 +149,26 @@ impl Bench {
             args.keys
         };
         let children = args.children.unwrap_or_else(|| workload.children_default());
-        let root = format!("/bench-{}", std::process::id());
-        let plan = Plan::new(workload, root, keys, children, args.value_size);
-        let mut control = Control::connect(self.servers[0])?;
-        control.lay_out(&plan, args.connections)?;
+        let own_root = || format!("/bench-{}", std::process::id());
+        let plan = Plan::new(Shape {
+            workload,
+            root: args.root.clone().unwrap_or_else(own_root),
+            connections: args.connections,
+            keys,
+            children,
+            value_size: args.value_size,
+            multi_ops: args.multi_ops,
+            flat: args.flat,
+            first: args.first,
+        });
+        let server = self.targets.servers[0];
+        let mut control = Control::connect(server)?;
+        control.lay_out(&plan.shape)?;
         control.close()?;
         let outcome = body(&plan);
-        if !args.keep && workload != Workload::Fill {
-            let cleared = Control::connect(self.servers[0]).and_then(|mut control| {
-                control.clear(&plan)?;
+        if !args.keep && args.root.is_none() && workload != Workload::Fill {
+            let cleared = Control::connect(server).and_then(|mut control| {
+                control.clear(&plan.shape.root)?;
                 control.close()
             });
             return outcome.and_then(|report| cleared.context("clear up").map(|()| report));
@@ -209,32 +178,86 @@ impl Bench {
 
     fn measure_stream(&self, plan: &Plan) -> Result<Report> {
         let args = &self.args;
+        let workload = plan.shape.workload;
         let before = process::usage(&args.server_pid)?;
-        let connections = open_all(&self.servers, args.connections, args.session_timeout_ms)?;
+        let connections = open_all(&self.targets, args.connections, args.session_timeout_ms)?;
         let mut lanes: Vec<Lane<'_>> = (0..)
             .zip(connections)
             .map(|(i, connection)| Lane::new(connection, Source::new(plan, i)))
             .collect();
-        let schedule = self.schedule(plan.workload);
-        let (tally, spent) = self.drive(&mut lanes, schedule)?;
+        let (tally, spent) = self.drive(&mut lanes, self.schedule(workload))?;
         if let Some(path) = &args.samples {
             write_samples(path, &tally)?;
         }
-        let mut report = self.report(plan.workload, &tally, spent);
-        if plan.workload == Workload::Fill {
-            report.extra.extend(rss_growth(
-                "rss_bytes_per_znode",
-                before,
-                spent,
-                report.requests,
-            ));
-        }
-        if plan.workload == Workload::CreateEphemeral && !args.keep {
+        let mut report = self.report(workload, &tally, spent);
+        let each = match workload {
+            Workload::Fill => Some("rss_bytes_per_znode"),
+            Workload::Watches => Some("rss_bytes_per_watch"),
+            _ => None,
+        };
+        let grown = each.and_then(|name| rss_growth(name, before, spent, report.requests));
+        report.extra.extend(grown);
+        if workload == Workload::CreateEphemeral && !args.keep {
             // Closing a session with very many ephemerals would be one enormous transaction.
-            Control::connect(self.servers[0])?.clear(plan)?;
+            Control::connect(self.targets.servers[0])?.clear(&plan.shape.root)?;
         }
-        close_all(lanes.into_iter().map(|lane| lane.connection).collect())?;
+        let mut connections: Vec<_> = lanes.into_iter().map(|lane| lane.connection).collect();
+        if workload == Workload::Watches {
+            let hold_ns = clock::ns(args.seconds.unwrap_or(0.0));
+            keep_all(&mut connections, now_ns() + hold_ns)?;
+        }
+        close_all(connections)?;
         Ok(report)
+    }
+
+    /// The same load against a null server of its own.
+    fn measure_null(&self, workload: Workload) -> Result<Report> {
+        let children = self.args.children;
+        let children = children.unwrap_or_else(|| workload.children_default());
+        let mut child = Command::new(std::env::current_exe().context("find this program")?)
+            .args(["bench", "--null-server", "0"])
+            .args(["--value-size", &self.args.value_size.to_string()])
+            .args(["--children", &children.to_string()])
+            .args(["--multi-ops", &self.args.multi_ops.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("start a null server")?;
+        let measured = || -> Result<Report> {
+            let mut line = String::new();
+            let said = child
+                .stdout
+                .as_mut()
+                .context("the output of a null server")?;
+            BufReader::new(said).read_line(&mut line)?;
+            let address = line.trim().strip_prefix(NULL_SERVER_SAYS);
+            let args = BenchArgs {
+                servers: vec![address.context("a null server says no address")?.to_owned()],
+                server_pid: vec![child.id()],
+                samples: None,
+                svg: None,
+                ..self.args.clone()
+            };
+            Self::new(args)?.measure(workload)
+        }();
+        // It serves until it is ended.
+        child.kill().context("end a null server")?;
+        child.wait().context("end a null server")?;
+        measured.context("beside a null server")
+    }
+
+    fn draw(&self, path: &Path, report: &Report) -> Result<()> {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let path = match self.args.workloads.len() {
+            1 => path.to_owned(),
+            _ => path.with_file_name(format!("{stem}-{}.svg", report.workload)),
+        };
+        let title = format!(
+            "{}, {} connections x depth {}",
+            report.workload, report.connections, report.depth
+        );
+        let slices = report.timeline.as_deref().unwrap_or_default();
+        std::fs::write(&path, timeline::picture(&title, slices))
+            .with_context(|| format!("write {}", path.display()))
     }
 
     /// Runs the lanes on their threads while this one samples the server.
@@ -269,7 +292,7 @@ impl Bench {
             meter.wait_until(schedule.end_ns)?;
             let (to_ns, generator_end, server_end) = self.sample()?;
             meter.wait_until(u64::MAX)?;
-            let mut tally = Tally::new(schedule.keep_samples)?;
+            let mut tally = Tally::new(schedule.kept, schedule.measure_from_ns)?;
             for part in meter.tallies {
                 tally.add(part)?;
             }
@@ -298,9 +321,14 @@ impl Bench {
 
     fn schedule(&self, workload: Workload) -> Schedule {
         let args = &self.args;
-        let requests = args
-            .requests
-            .or((workload == Workload::Fill).then_some(FILL_DEFAULT));
+        let (requests, seconds) = match workload {
+            Workload::Fill | Workload::Drain => {
+                (args.requests.or(Some(FILL_DEFAULT)), args.seconds)
+            }
+            // Each connection comes to its own end, and -t says how long they are kept.
+            Workload::Watches => (Some(u64::MAX), None),
+            _ => (args.requests, args.seconds),
+        };
         let warm_up = if requests.is_some() {
             0.0
         } else {
@@ -311,7 +339,7 @@ impl Bench {
         } else {
             SECONDS_DEFAULT
         };
-        let seconds = args.seconds.unwrap_or(default).clamp(0.0, FOREVER_S);
+        let seconds = seconds.unwrap_or(default).clamp(0.0, FOREVER_S);
         let start_ns = now_ns();
         let measure_from_ns = start_ns + clock::ns(warm_up);
         let threads = f64::from(args.threads.min(args.connections));
@@ -322,24 +350,35 @@ impl Bench {
             requests_max: requests.unwrap_or(u64::MAX),
             depth: args.depth as usize,
             interval_ns: args.rate.map(|rate| clock::ns(threads / rate)),
-            keep_samples: args.samples.is_some(),
+            kept: self.kept(),
+        }
+    }
+
+    fn kept(&self) -> Kept {
+        Kept {
+            samples: self.args.samples.is_some(),
+            timeline: self.args.timeline || self.args.svg.is_some(),
         }
     }
 
     fn measure_fanout(&self, plan: &Plan) -> Result<Report> {
         let args = &self.args;
         let mut connections =
-            open_all(&self.servers, args.connections + 1, args.session_timeout_ms)?;
-        let schedule = self.schedule(plan.workload);
+            open_all(&self.targets, args.connections + 1, args.session_timeout_ms)?;
+        let schedule = self.schedule(plan.shape.workload);
+        let mut fanout = fanout::Fanout::new(&mut connections, &plan.shape)?;
+        fanout.run(schedule.measure_from_ns, u64::MAX)?;
+        fanout.count_from_here(schedule.kept)?;
         let (from_ns, generator, server) = self.sample()?;
-        let outcome = fanout::Fanout::new(&mut connections, plan)?.run(schedule)?;
+        fanout.run(schedule.end_ns, schedule.requests_max)?;
         let (to_ns, generator_end, server_end) = self.sample()?;
+        let outcome = fanout.end()?;
         let spent = Spent {
             elapsed_ns: to_ns - from_ns,
             generator_cpu_ns: generator_end - generator,
             server: self.spent(server, server_end),
         };
-        let mut report = self.report(plan.workload, &outcome.tally, spent);
+        let mut report = self.report(plan.shape.workload, &outcome.tally, spent);
         let each = Latency::of(&outcome.each);
         report.extra.insert("each_event_p50_us", each.p50_us);
         report.extra.insert("each_event_p99_us", each.p99_us);
@@ -351,7 +390,7 @@ impl Bench {
         let args = &self.args;
         let count = args.requests.unwrap_or(SESSIONS_DEFAULT);
         let hold_ns = clock::ns(args.seconds.unwrap_or(SECONDS_DEFAULT));
-        let mut crowd = Crowd::new(self.servers.clone())?;
+        let mut crowd = Crowd::new(self.targets.clone())?;
         let (from_ns, generator, server) = self.sample()?;
         crowd.open(usize::try_from(count)?, args.session_timeout_ms)?;
         let (to_ns, generator_end, server_open) = self.sample()?;
@@ -360,7 +399,7 @@ impl Bench {
             generator_cpu_ns: generator_end - generator,
             server: self.spent(server, server_open),
         };
-        let opening = std::mem::replace(&mut crowd.tally, Tally::new(false)?);
+        let opening = std::mem::replace(&mut crowd.tally, Tally::new(Kept::default(), 0)?);
         crowd.hold(to_ns + hold_ns)?;
         let (_, _, server_held) = self.sample()?;
         let mut report = self.report(Workload::Sessions, &opening, spent);

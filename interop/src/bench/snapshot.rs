@@ -1,26 +1,24 @@
-//! `interop bench --snapshot`: a million znodes, setData at a steady rate, and snapshots under way
-//! for part of the time. Compares the latency of replies during a snapshot with that of the others.
+//! `snapshot`: a great number of znodes, setData at a steady rate, and snapshots under way for part
+//! of the time. Compares the latency of replies during a snapshot with that of the others.
 //!
 //! A snapshot is under way while a file in the data directory that is no log grows or appears.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::json;
 
+use super::load::Background;
 use super::servers::{Kind, Server};
-use super::{BenchArgs, generate, generator, progress};
+use super::{Run, progress};
 
 /// Requests per second, well below what either server can do.
 const RATE: &str = "5000";
-const SECONDS: &str = "60";
+const SECONDS: f64 = 60.0;
 /// At this rate a snapshot starts about every 15 s.
-const SNAP_COUNT: &str = "snapCount=100000";
+pub(super) const SNAP_COUNT: &str = "snapCount=100000";
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 /// Growth that is seen again within this time is the same snapshot: files grow in bursts.
 const BURST_GAP_NS: u64 = 300_000_000;
@@ -32,87 +30,52 @@ struct Window {
     to_ns: u64,
 }
 
-/// Measures each server once.
-pub(super) fn run(args: &BenchArgs) -> Result<ExitCode> {
-    let mut rows = Vec::new();
-    for kind in args.servers.iter().filter(|kind| **kind != Kind::Null) {
-        let server = Server::start(args, *kind, &[SNAP_COUNT])?;
-        progress(&format!("{kind}: {} znodes", args.znodes))?;
-        let znodes = args.znodes.to_string();
-        let fill = [
-            "fill",
-            "-c",
-            "50",
-            "-d",
-            "10",
-            "--value-size",
-            "100",
-            "-n",
-            &znodes,
-        ];
-        let filled = generate(args, &server, &fill)?;
-        progress(&format!(
-            "{kind}: {RATE} setData per second for {SECONDS} s"
-        ))?;
-        let samples_path = args.out.join(format!("samples-{kind}.csv"));
-        let windows = load_and_look(args, &server, &samples_path)?;
-        let samples = read_samples(&samples_path)?;
-        let (during, quiet) = split(&samples, &windows);
-        ensure!(
-            !during.is_empty(),
-            "no snapshot was written while {kind} was under load"
-        );
-        let ratio = p99_ms(&during) / p99_ms(&quiet);
-        writeln!(
-            std::io::stdout(),
-            "{kind}: p99 of setData {:.2} ms during {} snapshots ({:.1} s, {} replies), \
-             {:.2} ms otherwise ({} replies): {ratio:.2}x; max {:.2} ms and {:.2} ms",
-            p99_ms(&during),
-            windows.len(),
-            windows.iter().map(|w| w.to_ns - w.from_ns).sum::<u64>() as f64 / 1e9,
-            during.len(),
-            p99_ms(&quiet),
-            quiet.len(),
-            quantile_ms(&during, 1.0),
-            quantile_ms(&quiet, 1.0),
-        )?;
-        rows.push(json!({
-            "server": kind.name(), "snapshots": windows.len(), "p99_ratio": ratio,
-            "p99_ms_during": p99_ms(&during), "p99_ms_quiet": p99_ms(&quiet), "fill": filled,
-        }));
-    }
-    let path = args.out.join("snapshot.json");
-    let file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-    serde_json::to_writer_pretty(file, &rows)?;
-    Ok(ExitCode::SUCCESS)
+/// The 99th percentile during snapshots by that of the other times.
+pub(super) fn measure(run: &Run<'_>, kind: Kind, server: &Server) -> Result<f64> {
+    let samples_path = run.args.out.join(format!("samples-{kind}.csv"));
+    let windows = load_and_look(run, server, &samples_path)?;
+    let samples = read_samples(&samples_path)?;
+    let (during, quiet) = split(&samples, &windows);
+    ensure!(
+        !during.is_empty(),
+        "no snapshot was written while {kind} was under load"
+    );
+    progress(&format!(
+        "{kind}: p99 {:.2} ms during {} snapshots ({} replies), {:.2} ms otherwise ({}); max {:.2} \
+         ms and {:.2} ms",
+        p99_ms(&during),
+        windows.len(),
+        during.len(),
+        p99_ms(&quiet),
+        quiet.len(),
+        quantile_ms(&during, 1.0),
+        quantile_ms(&quiet, 1.0),
+    ))?;
+    Ok(p99_ms(&during) / p99_ms(&quiet))
 }
 
 /// Runs the load and watches the data directory meanwhile.
-fn load_and_look(args: &BenchArgs, server: &Server, samples: &Path) -> Result<Vec<Window>> {
-    let mut load = generator(args, server)
-        .args([
-            "write",
-            "-c",
-            "50",
-            "-d",
-            "10",
-            "--rate",
-            RATE,
-            "-t",
-            SECONDS,
-            "--samples",
-        ])
-        .arg(samples)
-        .stdout(Stdio::null())
-        .spawn()
-        .context("start the load")?;
+fn load_and_look(run: &Run<'_>, server: &Server, samples: &Path) -> Result<Vec<Window>> {
+    let seconds = SECONDS.to_string();
+    let samples = samples.to_string_lossy();
+    let options = [
+        "write",
+        "-c",
+        "50",
+        "-d",
+        "10",
+        "--rate",
+        RATE,
+        "-t",
+        &seconds,
+        "--samples",
+        &samples,
+    ];
+    let mut load = Background::start(run.args, server, &options)?;
     let mut windows: Vec<Window> = Vec::new();
     let mut seen = sizes(&server.files_dir()?)?;
     let mut looked_ns = now_ns();
-    let status = loop {
-        if let Some(status) = load.try_wait()? {
-            break status;
-        }
+    while !load.is_over()? {
         std::thread::park_timeout(LOOK_INTERVAL);
         let now = sizes(&server.files_dir()?)?;
         let moment_ns = now_ns();
@@ -130,13 +93,12 @@ fn load_and_look(args: &BenchArgs, server: &Server, samples: &Path) -> Result<Ve
         }
         seen = now;
         looked_ns = moment_ns;
-    };
-    ensure!(status.success(), "the load failed: {status}");
+    }
     Ok(windows)
 }
 
 /// The files that are no logs, with their sizes.
-fn sizes(dir: &Path) -> Result<BTreeMap<String, u64>> {
+pub(super) fn sizes(dir: &Path) -> Result<BTreeMap<String, u64>> {
     let mut sizes = BTreeMap::new();
     for entry in std::fs::read_dir(dir).with_context(|| dir.display().to_string())? {
         let entry = entry?;

@@ -1,172 +1,153 @@
-//! The table: one line per scenario and server, ratios of medians behind RooKeeper's.
+//! The table of goals, for a terminal and for a page.
 
 use std::io::{self, Write};
 
-use serde_json::Value;
-
-use super::Results;
+use super::Run;
+use super::figures::{Figures, Spread};
+use super::goals::{Base, Bound, GOALS, Goal};
 use super::servers::Kind;
 
-/// Smallest, middle and largest of some figures.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Spread {
-    pub(super) min: f64,
-    pub(super) median: f64,
-    pub(super) max: f64,
-}
+const HEAD: [&str; 7] = [
+    "work",
+    "figure",
+    "Apache 3.9.5",
+    "RooKeeper",
+    "ratio (min - median - max)",
+    "goal",
+    "reached",
+];
 
-impl Spread {
-    /// Zeros if there are no figures.
-    pub(super) fn of(figures: &mut [f64]) -> Self {
-        figures.sort_by(f64::total_cmp);
-        let at = |index: usize| figures.get(index).copied().unwrap_or(0.0);
-        let last = figures.len().saturating_sub(1);
-        let median = f64::midpoint(at(last / 2), at(last.div_ceil(2)));
-        Self {
-            min: at(0),
-            median,
-            max: at(last),
+/// For a terminal: columns as wide as they must be.
+pub(super) fn write_text(out: &mut impl Write, run: &Run<'_>, figures: &Figures) -> io::Result<()> {
+    let mut lines = vec![HEAD.map(str::to_owned)];
+    lines.extend(cells(run, figures));
+    let widths: [usize; HEAD.len()] = std::array::from_fn(|column| {
+        let widths = lines.iter().map(|line| line[column].chars().count());
+        widths.max().unwrap_or(0)
+    });
+    for line in &lines {
+        for (cell, width) in line.iter().zip(widths) {
+            write!(out, "{cell:<width$}  ")?;
         }
+        writeln!(out)?;
     }
-
-    fn of_field(rounds: &[Value], pointer: &str) -> Self {
-        let mut figures: Vec<f64> = rounds
-            .iter()
-            .filter_map(|round| round.pointer(pointer)?.as_f64())
-            .collect();
-        Self::of(&mut figures)
-    }
-}
-
-/// One server's figures in one scenario.
-struct Row {
-    rate: Spread,
-    per_cpu: Spread,
-    p50: Spread,
-    p99: Spread,
-    rss_mb: f64,
-}
-
-impl Row {
-    fn of(rounds: &[Value]) -> Self {
-        Self {
-            rate: Spread::of_field(rounds, "/per_second"),
-            per_cpu: Spread::of_field(rounds, "/server/requests_per_cpu_second"),
-            p50: Spread::of_field(rounds, "/latency/p50_us"),
-            p99: Spread::of_field(rounds, "/latency/p99_us"),
-            rss_mb: Spread::of_field(rounds, "/server/rss_bytes").median / 1e6,
-        }
-    }
-}
-
-pub(super) fn write(out: &mut impl Write, names: &[&str], results: &Results) -> io::Result<()> {
-    writeln!(
-        out,
-        "{:<18} {:<7} {:>26} {:>26} {:>18} {:>20} {:>8}",
-        "scenario", "server", "req/s", "req per cpu-second", "p50 us", "p99 us", "rss MB"
-    )?;
-    writeln!(
-        out,
-        "{:<18} {:<7} {:>26} {:>26} {:>18} {:>20}",
-        "", "", "min - median - max", "min - median - max", "min-med-max", "min-med-max"
-    )?;
-    for (index, name) in names.iter().enumerate() {
-        let row = |kind| results.get(&(index, kind)).map(|rounds| Row::of(rounds));
-        for kind in Kind::ALL {
-            if let Some(row) = row(kind) {
-                write_row(out, name, kind.name(), &row)?;
-            }
-        }
-        if let (Some(roo), Some(apache)) = (row(Kind::Roo), row(Kind::Apache)) {
-            write_ratio(out, "apache", &roo, &apache)?;
-        }
-        if let (Some(roo), Some(null)) = (row(Kind::Roo), row(Kind::Null)) {
-            write_ratio(out, "null", &roo, &null)?;
-        }
+    for note in figures.notes() {
+        writeln!(out, "{note}")?;
     }
     Ok(())
 }
 
-fn write_row(out: &mut impl Write, name: &str, server: &str, row: &Row) -> io::Result<()> {
-    let text = |spread: Spread| {
-        format!(
-            "{:.0} - {:.0} - {:.0}",
-            spread.min, spread.median, spread.max
-        )
-    };
-    writeln!(
-        out,
-        "{:<18} {:<7} {:>26} {:>26} {:>18} {:>20} {:>8.1}",
-        name,
-        server,
-        text(row.rate),
-        text(row.per_cpu),
-        text(row.p50),
-        text(row.p99),
-        row.rss_mb
-    )
+/// For a page.
+pub(super) fn as_markdown(run: &Run<'_>, figures: &Figures) -> String {
+    let mut text = format!("| {} |\n{}|\n", HEAD.join(" | "), "|---".repeat(HEAD.len()));
+    for line in cells(run, figures) {
+        text += &format!("| {} |\n", line.join(" | "));
+    }
+    for note in figures.notes() {
+        text += &format!("\n{note}\n");
+    }
+    text
 }
 
-/// RooKeeper's medians by another's: above 1 is better for rates, below 1 for latencies.
-fn write_ratio(out: &mut impl Write, other: &str, roo: &Row, base: &Row) -> io::Result<()> {
-    let ratio = |of: fn(&Row) -> f64| {
-        let base = of(base);
-        if base > 0.0 {
-            format!("{:.2}x", of(roo) / base)
-        } else {
-            "-".to_owned()
-        }
+fn cells(run: &Run<'_>, figures: &Figures) -> Vec<[String; HEAD.len()]> {
+    let wanted = GOALS.iter().filter(|goal| run.wants(goal.row));
+    wanted.map(|goal| line(goal, figures)).collect()
+}
+
+fn line(goal: &Goal, figures: &Figures) -> [String; HEAD.len()] {
+    let median = |kind| {
+        let spread = Spread::of(figures.of(goal.row, kind, goal.figure));
+        spread.map_or_else(|| "-".to_owned(), |spread| number(spread.median))
     };
-    writeln!(
-        out,
-        "{:<18} {:<7} {:>26} {:>26} {:>18} {:>20} {:>8}",
-        "",
-        format!("/{other}"),
-        ratio(|row| row.rate.median),
-        ratio(|row| row.per_cpu.median),
-        ratio(|row| row.p50.median),
-        ratio(|row| row.p99.median),
-        ratio(|row| row.rss_mb)
-    )
+    let base = match goal.base {
+        Base::Apache | Base::Itself => median(Kind::Apache),
+        Base::Null => format!("null: {}", median(Kind::Null)),
+    };
+    let judged = Spread::of(&figures.judged(goal));
+    let times = if goal.base == Base::Itself { "" } else { "x" };
+    let (ratio, reached) = match judged {
+        None => ("-".to_owned(), "not measured"),
+        Some(Spread { min, median, max }) => (
+            [min, median, max]
+                .map(|part| number(part) + times)
+                .join(" - "),
+            if goal.bound.is_reached(median) {
+                "yes"
+            } else {
+                "**no**"
+            },
+        ),
+    };
+    let bound = match goal.bound {
+        Bound::AtLeast(bound) => format!(">= {bound}{times}"),
+        Bound::AtMost(bound) => format!("<= {bound}{times}"),
+    };
+    [
+        goal.work.to_owned(),
+        goal.figure.to_owned(),
+        base,
+        median(Kind::Roo),
+        ratio,
+        bound,
+        reached.to_owned(),
+    ]
+}
+
+/// As many digits as say something, and thousands apart.
+pub(super) fn number(value: f64) -> String {
+    let decimals = match value.abs() {
+        size if size >= 100.0 => 0,
+        size if size >= 10.0 => 1,
+        _ => 2,
+    };
+    let text = format!("{value:.decimals$}");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let mut out = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        let behind = whole.len() - index;
+        if index > 0 && behind.is_multiple_of(3) && out != "-" {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if fraction.is_empty() {
+        return out;
+    }
+    format!("{out}.{fraction}")
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
+    fn goal(row: &str) -> &'static Goal {
+        GOALS.iter().find(|goal| goal.row == row).unwrap()
+    }
+
     #[test]
-    fn the_median_of_an_even_count_lies_between() {
-        let expected = Spread {
-            min: 1.0,
-            median: 2.5,
-            max: 4.0,
-        };
-        assert_eq!(Spread::of(&mut [4.0, 1.0, 3.0, 2.0]), expected);
+    fn a_line_says_what_was_reached() {
+        let goal = goal("get-50x10");
+        let mut figures = Figures::default();
+        for (apache, roo) in [(100.0, 700.0), (100.0, 900.0), (100.0, 950.0)] {
+            figures.add(goal.row, Kind::Apache, goal.figure, apache);
+            figures.add(goal.row, Kind::Roo, goal.figure, roo);
+        }
+        let line = line(goal, &figures);
+        let expected = ["100", "900", "7.00x - 9.00x - 9.50x", ">= 8x", "yes"];
+        assert_eq!(line[2..], expected.map(str::to_owned));
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_reached() {
         assert_eq!(
-            Spread::of(&mut [3.0, 1.0, 2.0]).median.to_bits(),
-            2.0_f64.to_bits()
+            line(goal("failover"), &Figures::default())[6],
+            "not measured"
         );
     }
 
     #[test]
-    fn the_ratio_to_apache_stands_below() {
-        let figures = |rate: f64| {
-            vec![json!({
-                "per_second": rate,
-                "latency": {"p50_us": 10.0, "p99_us": 20.0},
-                "server": {"requests_per_cpu_second": 2.0 * rate, "rss_bytes": 1e6}
-            })]
-        };
-        let mut results = Results::new();
-        results.insert((0, Kind::Apache), figures(100.0));
-        results.insert((0, Kind::Roo), figures(350.0));
-        let mut text = Vec::new();
-        write(&mut text, &["get"], &results).unwrap();
-        let text = String::from_utf8(text).unwrap();
-        let ratios = text.lines().find(|line| line.contains("/apache")).unwrap();
-        assert_eq!(ratios.matches("3.50x").count(), 2, "{text}");
-        assert!(!text.contains("/null"), "{text}");
+    fn numbers_have_as_many_digits_as_say_something() {
+        let texts = [1_234_567.0, 999.6, 12.34, 0.456, -12_345.0].map(number);
+        assert_eq!(texts, ["1,234,567", "1,000", "12.3", "0.46", "-12,345"]);
     }
 }

@@ -5,11 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use socket2::{Domain, Socket, Type};
 
 use super::wire::{self, Deframer, EVENT_XID, Head, PING_XID, Template, op};
 
@@ -54,8 +55,17 @@ pub(super) struct Connection<T> {
 
 impl<T: Copy> Connection<T> {
     /// Starts to connect; the connect request is queued.
-    pub(super) fn open(server: SocketAddr, timeout_ms: i32, now_ns: u64) -> Result<Self> {
-        let stream = TcpStream::connect(server).with_context(|| format!("connect to {server}"))?;
+    pub(super) fn open(
+        server: SocketAddr,
+        from: Option<IpAddr>,
+        timeout_ms: i32,
+        now_ns: u64,
+    ) -> Result<Self> {
+        let connecting = match from {
+            Some(from) => connect_from(from, server),
+            None => TcpStream::connect(server),
+        };
+        let stream = connecting.with_context(|| format!("connect to {server}"))?;
         stream.set_nodelay(true).context("set TCP_NODELAY")?;
         Ok(Self {
             stream,
@@ -206,4 +216,17 @@ impl<T: Copy> Connection<T> {
         stream.write_all(&self.out[self.out_written..])?;
         io::copy(&mut stream, &mut io::sink()).map(|_| ())
     }
+}
+
+/// Starts to connect with a local address of the caller's choice.
+fn connect_from(from: IpAddr, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SocketAddr::new(from, 0).into())?;
+    match socket.connect(&server.into()) {
+        // The socket becomes writable when the connection stands.
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+        other => other?,
+    }
+    Ok(TcpStream::from_std(socket.into()))
 }

@@ -8,15 +8,16 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::wire::{self, Mode, Template, Watch, op, word_at};
-use super::workload::{Plan, Workload, value};
+use super::workload::{Shape, Workload, value};
 
 /// Requests under way at a time, in number and bytes.
 const CHUNK_REQUESTS: usize = 100;
 const CHUNK_BYTES: usize = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 const SESSION_TIMEOUT_MS: i32 = 30_000;
-/// ZooKeeper's error code for a missing znode.
+/// ZooKeeper's error codes for a znode that is missing, and for one that is there.
 const NO_NODE: i32 = -101;
+const NODE_EXISTS: i32 = -110;
 
 /// A blocking session.
 pub(super) struct Control {
@@ -46,10 +47,10 @@ impl Control {
         Ok(control)
     }
 
-    /// Creates the znodes that `plan` works on.
-    pub(super) fn lay_out(&mut self, plan: &Plan, connections: u32) -> Result<()> {
-        let root = &plan.root;
-        let needs = Needs::of(plan.workload);
+    /// Creates the znodes that a run works on. Some may be there: a root of the caller's lasts.
+    pub(super) fn lay_out(&mut self, shape: &Shape) -> Result<()> {
+        let root = &shape.root;
+        let needs = Needs::of(shape);
         let create = |path: &str, data: &[u8]| Template::create(path, data, Mode::Persistent);
         let mut parents = vec![create(root, b"").frame(0, &[])];
         parents.extend(
@@ -62,25 +63,26 @@ impl Control {
                 .list
                 .then(|| create(&format!("{root}/l"), b"").frame(0, &[])),
         );
-        self.run(parents, &[])?;
+        self.run(parents, &[NODE_EXISTS])?;
         if needs.keys {
-            let key = create(&format!("{root}/k/#"), &value(plan.value_size));
-            self.run((0..plan.keys).map(|i| key.frame(0, &[i])), &[])?;
+            let key = create(&format!("{root}/k/#"), &value(shape.value_size));
+            self.run((0..shape.keys).map(|i| key.frame(0, &[i])), &[NODE_EXISTS])?;
         }
         if needs.list {
             let child = create(&format!("{root}/l/child-#"), b"");
-            self.run((0..plan.children).map(|i| child.frame(0, &[i])), &[])?;
+            let children = (0..shape.children).map(|i| child.frame(0, &[i]));
+            self.run(children, &[NODE_EXISTS])?;
         }
         if needs.directories {
             let directory = create(&format!("{root}/c#"), b"");
-            self.run((0..connections).map(|i| directory.frame(0, &[i])), &[])?;
+            let directories = (0..shape.connections).map(|i| directory.frame(0, &[i]));
+            self.run(directories, &[NODE_EXISTS])?;
         }
         Ok(())
     }
 
-    /// Deletes everything below the root of `plan`, and the root.
-    pub(super) fn clear(&mut self, plan: &Plan) -> Result<()> {
-        let root = &plan.root;
+    /// Deletes everything below the root of a run, and the root.
+    pub(super) fn clear(&mut self, root: &str) -> Result<()> {
         for name in self.children(root)? {
             let directory = format!("{root}/{name}");
             let names = self.children(&directory)?;
@@ -200,9 +202,11 @@ struct Needs {
 }
 
 impl Needs {
-    fn of(workload: Workload) -> Self {
+    fn of(shape: &Shape) -> Self {
         use Workload as W;
+        let workload = shape.workload;
         let mixed = matches!(workload, W::Mixed | W::ProdMix);
+        let in_list = shape.flat && matches!(workload, W::Fill | W::Drain);
         Self {
             keys: mixed
                 || matches!(
@@ -213,13 +217,16 @@ impl Needs {
                         | W::Write
                         | W::Read90
                         | W::Multi5
+                        | W::MultiLarge
                         | W::WatchFanout
+                        | W::Watches
                 ),
-            list: mixed || workload == W::List,
+            list: mixed || in_list || matches!(workload, W::List | W::ListHeavy | W::Count),
             directories: mixed
+                || (!in_list && matches!(workload, W::Fill | W::Drain))
                 || matches!(
                     workload,
-                    W::Create | W::CreateEphemeral | W::CreateSeq | W::Churn | W::Fill | W::Multi5
+                    W::Create | W::CreateEphemeral | W::CreateSeq | W::Churn | W::Multi5
                 ),
         }
     }

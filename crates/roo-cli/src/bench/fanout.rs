@@ -6,10 +6,9 @@ use mio::{Events, Poll, Token};
 
 use super::clock::now_ns;
 use super::connection::{Connection, Received};
-use super::tally::Tally;
+use super::tally::{Kept, Tally};
 use super::wire::{Template, Watch, op};
-use super::worker::Schedule;
-use super::workload::{Plan, value};
+use super::workload::{Shape, value};
 
 /// Watchers and the one that makes changes, which is the last of the connections.
 pub(super) struct Fanout<'c> {
@@ -36,55 +35,82 @@ pub(super) struct Outcome {
 }
 
 impl<'c> Fanout<'c> {
-    pub(super) fn new(connections: &'c mut [Connection<()>], plan: &Plan) -> Result<Self> {
+    pub(super) fn new(connections: &'c mut [Connection<()>], shape: &Shape) -> Result<Self> {
         ensure!(
             connections.len() > 1,
             "watch-fanout needs a connection to watch"
         );
-        let key = format!("{}/k/00000000", plan.root);
+        let key = format!("{}/k/00000000", shape.root);
         let poll = Poll::new().context("create an event queue")?;
         for (i, connection) in connections.iter_mut().enumerate() {
             connection
                 .register(poll.registry(), Token(i))
                 .context("register")?;
         }
-        Ok(Self {
+        let mut fanout = Self {
             connections,
             poll,
             buffer: vec![0; 64 * 1024],
             watch: Template::read(op::EXISTS, &key, Watch::Yes),
-            change: Template::set(&key, &value(plan.value_size)),
+            change: Template::set(&key, &value(shape.value_size)),
             events_missing: 0,
             replies_missing: 0,
             changed_ns: 0,
             last_event_ns: 0,
-            tally: Tally::new(false)?,
+            tally: Tally::new(Kept::default(), 0)?,
             each: super::tally::latencies()?,
-        })
+        };
+        fanout.watch_all()?;
+        Ok(fanout)
     }
 
-    /// Makes changes until the schedule ends.
-    pub(super) fn run(mut self, schedule: Schedule) -> Result<Outcome> {
-        let watchers = self.connections.len() - 1;
-        for i in 0..watchers {
-            self.arm(i)?;
-        }
-        self.wait()?;
+    fn watchers(&self) -> usize {
+        self.connections.len() - 1
+    }
+
+    /// Forgets what was counted: it was warm-up.
+    pub(super) fn count_from_here(&mut self, kept: Kept) -> Result<()> {
+        self.tally = Tally::new(kept, now_ns())?;
+        self.each.reset();
+        Ok(())
+    }
+
+    /// Makes changes until this moment, and not more of them than this.
+    pub(super) fn run(&mut self, end_ns: u64, rounds_max: u64) -> Result<()> {
+        let writer = self.watchers();
         let mut rounds = 0;
-        while now_ns() < schedule.end_ns && rounds < schedule.requests_max {
+        while now_ns() < end_ns && rounds < rounds_max {
             rounds += 1;
-            self.events_missing = watchers;
+            self.events_missing = self.watchers();
             self.replies_missing = 1;
             self.changed_ns = now_ns();
             let change = self.change.clone();
-            self.queue(watchers, &change)?;
+            self.queue(writer, &change)?;
             self.wait()?;
-            if self.changed_ns >= schedule.measure_from_ns {
-                let latency = self.last_event_ns.saturating_sub(self.changed_ns);
-                self.tally.writes.saturating_record(latency);
-                self.tally.last_reply_ns = self.last_event_ns;
+            let latency = self.last_event_ns.saturating_sub(self.changed_ns);
+            self.tally.writes.saturating_record(latency);
+            if let Some(timeline) = &mut self.tally.timeline {
+                timeline.record(self.last_event_ns, latency);
             }
+            self.tally.last_reply_ns = self.last_event_ns;
+            self.watch_all()?;
         }
+        Ok(())
+    }
+
+    /// Every watcher watches, again. Not as its event comes: those of the others would wait for
+    /// this generator then, and not for the server.
+    fn watch_all(&mut self) -> Result<()> {
+        for watcher in 0..self.watchers() {
+            self.replies_missing += 1;
+            let watch = self.watch.clone();
+            self.queue(watcher, &watch)?;
+        }
+        self.wait()
+    }
+
+    /// What was counted.
+    pub(super) fn end(self) -> Result<Outcome> {
         for connection in self.connections.iter_mut() {
             connection
                 .deregister(self.poll.registry())
@@ -96,12 +122,6 @@ impl<'c> Fanout<'c> {
         })
     }
 
-    fn arm(&mut self, watcher: usize) -> Result<()> {
-        self.replies_missing += 1;
-        let watch = self.watch.clone();
-        self.queue(watcher, &watch)
-    }
-
     fn queue(&mut self, connection: usize, request: &Template) -> Result<()> {
         let now = now_ns();
         let connection = &mut self.connections[connection];
@@ -109,7 +129,7 @@ impl<'c> Fanout<'c> {
         connection.flush(now)
     }
 
-    /// Takes events and replies until the round is complete; a watcher re-arms at once.
+    /// Takes events and replies until none is missing.
     fn wait(&mut self) -> Result<()> {
         let mut ready = Events::with_capacity(1024);
         while self.events_missing + self.replies_missing > 0 {
@@ -155,7 +175,6 @@ impl<'c> Fanout<'c> {
             self.last_event_ns = now;
             self.each
                 .saturating_record(now.saturating_sub(self.changed_ns));
-            self.arm(index)?;
         }
         self.connections[index].flush(now_ns())
     }

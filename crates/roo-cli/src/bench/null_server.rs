@@ -21,6 +21,15 @@ const READ_ROOM_MIN: usize = 16 * 1024;
 const FRAME_LEN_MAX: usize = 1 << 27;
 const STAT: [u8; 68] = [0; 68];
 
+/// How large the fixed answers are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answers {
+    pub(super) value_size: usize,
+    pub(super) children: u32,
+    /// Of a multi: so many results of setData.
+    pub(super) multi_ops: u32,
+}
+
 /// A null server that is bound to its port.
 pub(super) struct NullServer {
     listener: TcpListener,
@@ -28,13 +37,13 @@ pub(super) struct NullServer {
 }
 
 impl NullServer {
-    /// Binds to `address`; getData will answer with values of `value_size` bytes.
-    pub(super) fn bind(address: SocketAddr, value_size: usize) -> Result<Self> {
+    /// Binds to `address`.
+    pub(super) fn bind(address: SocketAddr, answers: Answers) -> Result<Self> {
         let listener =
             TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
         Ok(Self {
             listener,
-            replies: Replies::new(value_size),
+            replies: Replies::new(answers),
         })
     }
 
@@ -195,11 +204,12 @@ struct Replies {
     stat: Vec<u8>,
     data: Vec<u8>,
     children: Vec<u8>,
+    count: Vec<u8>,
     multi: Vec<u8>,
 }
 
 impl Replies {
-    fn new(value_size: usize) -> Self {
+    fn new(answers: Answers) -> Self {
         let mut connected = Vec::new();
         connected.extend_from_slice(&37_i32.to_be_bytes());
         connected.extend_from_slice(&0_i32.to_be_bytes()); // protocolVersion
@@ -210,16 +220,16 @@ impl Replies {
         connected.push(0); // readOnly
         let string = |text: &str| [&jute_len(text.len()).to_be_bytes(), text.as_bytes()].concat();
         let data = [
-            &jute_len(value_size).to_be_bytes()[..],
-            &vec![7; value_size],
+            &jute_len(answers.value_size).to_be_bytes()[..],
+            &vec![7; answers.value_size],
             &STAT,
         ]
         .concat();
-        let names: Vec<u8> = (0..10)
+        let names: Vec<u8> = (0..answers.children)
             .flat_map(|i| string(&format!("child-{i:08x}")))
             .collect();
-        let children = [&10_i32.to_be_bytes()[..], &names].concat();
-        // Two set results: type, done, err, Stat; then the end mark.
+        let children = [&answers.children.to_be_bytes()[..], &names].concat();
+        // Results of setData: type, done, err, Stat; then the end mark.
         let set_result = [&5_i32.to_be_bytes()[..], &[0; 5], &STAT].concat();
         let end_mark = [&(-1_i32).to_be_bytes()[..], &[1], &(-1_i32).to_be_bytes()].concat();
         Self {
@@ -229,7 +239,8 @@ impl Replies {
             stat: reply(&STAT),
             data: reply(&data),
             children: reply(&children),
-            multi: reply(&[set_result.clone(), set_result, end_mark].concat()),
+            count: reply(&answers.children.to_be_bytes()),
+            multi: reply(&[set_result.repeat(answers.multi_ops as usize), end_mark].concat()),
         }
     }
 
@@ -239,6 +250,7 @@ impl Replies {
             op::EXISTS | op::SET_DATA => &self.stat,
             op::GET_DATA => &self.data,
             op::GET_CHILDREN => &self.children,
+            op::GET_ALL_CHILDREN_NUMBER => &self.count,
             op::MULTI => &self.multi,
             _ => &self.bare,
         };

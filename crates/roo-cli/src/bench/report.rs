@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::clock::seconds;
 use super::process::Usage;
 use super::tally::Tally;
+use super::timeline::{Slice, Timeline};
 
 /// One run's figures. The names are those of the JSON output.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +34,20 @@ pub(super) struct Report {
     pub(super) server: Option<Server>,
     /// What only some workloads have.
     pub(super) extra: BTreeMap<&'static str, f64>,
+    /// Latency over the time of the run, if it is asked for.
+    pub(super) timeline: Option<Vec<Slice>>,
+    pub(super) null: Option<BesideNull>,
+}
+
+/// How far a run is from the limit of sockets and load generator.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct BesideNull {
+    /// What the null server answered under the same load.
+    pub(super) per_second: f64,
+    /// The measured server's requests per second as a part of that.
+    pub(super) part: f64,
+    /// How busy the load generator's threads were, 1 being one core.
+    pub(super) generator_cores: f64,
 }
 
 /// Latencies in microseconds.
@@ -105,6 +120,17 @@ impl Report {
             generator_cpu_seconds: seconds(spent.generator_cpu_ns),
             server,
             extra: BTreeMap::new(),
+            timeline: tally.timeline.as_ref().map(Timeline::slices),
+            null: None,
+        }
+    }
+
+    /// This run as a null server's, beside that of another server under the same load.
+    pub(super) fn beside(&self, measured: &Self) -> BesideNull {
+        BesideNull {
+            per_second: self.per_second,
+            part: measured.per_second / self.per_second.max(1e-9),
+            generator_cores: measured.generator_cpu_seconds / measured.seconds,
         }
     }
 
@@ -168,6 +194,16 @@ impl Report {
         }
         for (name, value) in &self.extra {
             writeln!(out, "    {name}: {value:.1}")?;
+        }
+        if let Some(null) = self.null {
+            writeln!(
+                out,
+                "    null server: {:.0} req/s; this is {:.0} % of what sockets and generator reach, \
+                 with {:.1} cores of the generator in use",
+                null.per_second,
+                100.0 * null.part,
+                null.generator_cores
+            )?;
         }
         Ok(())
     }

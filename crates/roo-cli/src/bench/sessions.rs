@@ -2,7 +2,7 @@
 //! the latency of opening (as writes) and of pings (as reads), and what a session costs the server.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -10,18 +10,36 @@ use mio::{Events, Poll, Token};
 
 use super::clock::now_ns;
 use super::connection::{Connection, Received};
-use super::tally::Tally;
+use super::tally::{Kept, Tally};
 
-/// Handshakes under way at a time: a closed loop, with room for the server to batch.
-const HANDSHAKES: usize = 64;
+/// Handshakes under way at a time: enough for a server to batch, and below the 50 connections that
+/// Apache's lets wait by default; one more would be dialled again by the system after a second or
+/// thirty, while the sessions that stand expire.
+const HANDSHAKES: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How often idle sessions are looked after.
 const TICK_NS: u64 = 200_000_000;
 
+/// The servers, and the local addresses to connect from; the system's choice if there are none.
+#[derive(Clone, Debug)]
+pub(super) struct Targets {
+    pub(super) servers: Vec<SocketAddr>,
+    pub(super) from: Vec<IpAddr>,
+}
+
+impl Targets {
+    /// Starts the connection of this index: both lists are taken in turn.
+    fn open<T: Copy>(&self, index: usize, timeout_ms: i32) -> Result<Connection<T>> {
+        let server = self.servers[index % self.servers.len()];
+        let from = self.from.get(index % self.from.len().max(1)).copied();
+        Connection::open(server, from, timeout_ms, now_ns())
+    }
+}
+
 /// Many sessions on one thread.
 pub(super) struct Crowd {
     poll: Poll,
-    servers: Vec<SocketAddr>,
+    targets: Targets,
     connections: Vec<Connection<()>>,
     started_ns: Vec<u64>,
     opened: usize,
@@ -30,15 +48,15 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    pub(super) fn new(servers: Vec<SocketAddr>) -> Result<Self> {
+    pub(super) fn new(targets: Targets) -> Result<Self> {
         Ok(Self {
             poll: Poll::new().context("create an event queue")?,
-            servers,
+            targets,
             connections: Vec::new(),
             started_ns: Vec::new(),
             opened: 0,
             buffer: vec![0; 64 * 1024],
-            tally: Tally::new(false)?,
+            tally: Tally::new(Kept::default(), 0)?,
         })
     }
 
@@ -84,8 +102,7 @@ impl Crowd {
     fn open_one(&mut self, timeout_ms: i32) -> Result<()> {
         let index = self.connections.len();
         let now = now_ns();
-        let server = self.servers[index % self.servers.len()];
-        let mut connection = Connection::open(server, timeout_ms, now)?;
+        let mut connection = self.targets.open(index, timeout_ms)?;
         connection
             .register(self.poll.registry(), Token(index))
             .context("register")?;
@@ -124,32 +141,34 @@ impl Crowd {
     }
 }
 
-/// Opens `count` sessions spread over `servers` and waits until they stand.
+/// Opens `count` sessions and waits until they stand.
 pub(super) fn open_all<T: Copy>(
-    servers: &[SocketAddr],
+    targets: &Targets,
     count: u32,
     timeout_ms: i32,
 ) -> Result<Vec<Connection<T>>> {
     let mut poll = Poll::new().context("create an event queue")?;
-    let mut connections = Vec::new();
-    for (index, server) in (0..count as usize).zip(servers.iter().cycle()) {
-        let mut connection = Connection::open(*server, timeout_ms, now_ns())?;
-        connection
-            .register(poll.registry(), Token(index))
-            .context("register")?;
-        connections.push(connection);
-    }
+    let mut connections: Vec<Connection<T>> = Vec::new();
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 4096];
-    let mut missing = connections.len();
-    while missing > 0 {
+    let (count, mut opened) = (count as usize, 0);
+    while opened < count {
+        while connections.len() < count.min(opened + HANDSHAKES) {
+            let index = connections.len();
+            let mut connection = targets.open(index, timeout_ms)?;
+            connection
+                .register(poll.registry(), Token(index))
+                .context("register")?;
+            connections.push(connection);
+        }
         match poll.poll(&mut events, Some(PATIENCE)) {
             Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
             other => other.context("wait for events")?,
         }
         anyhow::ensure!(
             !events.is_empty(),
-            "{missing} sessions were not opened in {PATIENCE:?}"
+            "{} sessions were not opened in {PATIENCE:?}",
+            count - opened
         );
         for event in &events {
             let Some(connection) = connections.get_mut(event.token().0) else {
@@ -157,7 +176,7 @@ pub(super) fn open_all<T: Copy>(
             };
             connection.flush(now_ns())?;
             connection.receive(&mut buffer, |received| {
-                missing -= usize::from(matches!(received, Received::Connected));
+                opened += usize::from(matches!(received, Received::Connected));
                 Ok(())
             })?;
         }
@@ -168,6 +187,24 @@ pub(super) fn open_all<T: Copy>(
             .context("deregister")?;
     }
     Ok(connections)
+}
+
+/// Keeps sessions alive until `end_ns`, whatever they are told meanwhile.
+pub(super) fn keep_all<T: Copy>(connections: &mut [Connection<T>], end_ns: u64) -> Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let now = now_ns();
+        if now >= end_ns {
+            return Ok(());
+        }
+        for connection in &mut *connections {
+            connection.keep_alive(now);
+            connection.flush(now)?;
+            connection.receive(&mut buffer, |_| Ok(()))?;
+        }
+        let pause = TICK_NS.min(end_ns.saturating_sub(now_ns()));
+        std::thread::park_timeout(Duration::from_nanos(pause));
+    }
 }
 
 /// Closes sessions: all are asked first, then each is waited for.

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use hdrhistogram::Histogram;
 
+use super::timeline::Timeline;
+
 /// Latencies are kept to one per cent, from a microsecond to a hundred seconds.
 const LATENCY_NS_MIN: u64 = 1_000;
 const LATENCY_NS_MAX: u64 = 100_000_000_000;
@@ -32,10 +34,18 @@ pub(super) struct Tally {
     /// Open loop: requests that were due and for which no connection had room until the end.
     pub(super) overdue: u64,
     pub(super) samples: Option<Vec<Sample>>,
+    pub(super) timeline: Option<Timeline>,
+}
+
+/// What is kept besides the histograms.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kept {
+    pub(super) samples: bool,
+    pub(super) timeline: bool,
 }
 
 impl Tally {
-    pub(super) fn new(samples: bool) -> Result<Self> {
+    pub(super) fn new(kept: Kept, from_ns: u64) -> Result<Self> {
         Ok(Self {
             reads: latencies()?,
             writes: latencies()?,
@@ -43,7 +53,12 @@ impl Tally {
             bytes_received: 0,
             last_reply_ns: 0,
             overdue: 0,
-            samples: samples.then(Vec::new),
+            samples: kept.samples.then(Vec::new),
+            timeline: if kept.timeline {
+                Some(Timeline::new(from_ns)?)
+            } else {
+                None
+            },
         })
     }
 
@@ -59,6 +74,9 @@ impl Tally {
         self.last_reply_ns = self.last_reply_ns.max(other.last_reply_ns);
         if let (Some(samples), Some(others)) = (&mut self.samples, other.samples) {
             samples.extend(others);
+        }
+        if let (Some(timeline), Some(others)) = (&mut self.timeline, other.timeline) {
+            timeline.add(others)?;
         }
         Ok(())
     }

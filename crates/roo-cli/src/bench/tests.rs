@@ -1,11 +1,16 @@
 //! The generator against its own null server, and its encoding against written-out frames.
 
-use super::null_server::NullServer;
+use super::null_server::{Answers, NullServer};
 use super::wire::{Deframer, Head, Mode, Template, Watch, op};
 use super::*;
 
 fn null_server() -> String {
-    let server = NullServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 100).unwrap();
+    let answers = Answers {
+        value_size: 100,
+        children: 10,
+        multi_ops: 2,
+    };
+    let server = NullServer::bind(SocketAddr::from(([127, 0, 0, 1], 0)), answers).unwrap();
     let address = server.local_addr().unwrap().to_string();
     std::thread::spawn(|| server.serve());
     address
@@ -124,7 +129,10 @@ fn a_frame_too_short_for_a_reply_is_refused() {
 fn every_stream_sends_exactly_the_requests_asked_for() {
     use clap::ValueEnum as _;
     for &workload in Workload::value_variants() {
-        if matches!(workload, Workload::Sessions | Workload::WatchFanout) {
+        if matches!(
+            workload,
+            Workload::Sessions | Workload::WatchFanout | Workload::Watches
+        ) {
             continue;
         }
         let report = measure(workload, &["-n", "1000", "--keys", "10"]);
@@ -164,6 +172,67 @@ fn a_server_process_is_measured() {
     assert!(report.server.unwrap().rss_bytes > 0);
     assert!(report.extra.contains_key("rss_bytes_per_znode"));
     serde_json::to_string(&report).unwrap();
+}
+
+#[test]
+fn every_connection_watches_every_key_once() {
+    let report = measure(Workload::Watches, &["--keys", "20", "--threads", "2"]);
+    assert_eq!(report.requests, 60);
+}
+
+#[test]
+fn what_fill_leaves_is_numbered_without_gaps() {
+    let paths = |workload: Workload, flat: bool| -> Vec<String> {
+        let plan = Plan::new(Shape {
+            workload,
+            root: "/r".to_owned(),
+            connections: 2,
+            keys: 1,
+            children: 0,
+            value_size: 0,
+            multi_ops: 1,
+            flat,
+            first: 7,
+        });
+        let mut sources = [Source::new(&plan, 0), Source::new(&plan, 1)];
+        let path = |source: &mut Source<'_>| {
+            let mut frame = Vec::new();
+            source.push_next(&mut frame, 1);
+            let len = usize::try_from(wire::word_at(&frame, 12)).unwrap();
+            String::from_utf8(frame[16..16 + len].to_vec()).unwrap()
+        };
+        // The second connection is twice as fast.
+        [0, 1, 1].map(|turn| path(&mut sources[turn])).to_vec()
+    };
+    let below = [
+        "/r/c00000001/n00000007",
+        "/r/c00000000/n00000008",
+        "/r/c00000001/n00000009",
+    ];
+    assert_eq!(paths(Workload::Fill, false), below);
+    assert_eq!(paths(Workload::Drain, false), below);
+    assert_eq!(paths(Workload::Fill, true)[0], "/r/l/n00000001-00000007");
+}
+
+#[test]
+fn latency_over_time_is_drawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("latency.svg");
+    let options = ["-n", "500", "--svg", file.to_str().unwrap()];
+    let bench = Bench::new(args(&null_server(), &options)).unwrap();
+    let report = bench.measure(Workload::Read).unwrap();
+    bench.draw(&file, &report).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("read, 3 connections x depth 4"), "{text}");
+}
+
+#[test]
+fn connections_leave_from_the_addresses_that_are_given() {
+    let report = measure(
+        Workload::Read,
+        &["-n", "100", "--from", "127.0.0.2,127.0.0.3"],
+    );
+    assert_eq!(report.requests, 100);
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(super) mod op {
     pub(crate) const PING: i32 = 11;
     pub(crate) const CHECK: i32 = 13;
     pub(crate) const MULTI: i32 = 14;
+    pub(crate) const GET_ALL_CHILDREN_NUMBER: i32 = 104;
     pub(crate) const CLOSE_SESSION: i32 = -11;
 }
 
@@ -67,6 +68,11 @@ impl Template {
     /// A read of `path`, watching it or not (exists, getData, getChildren).
     pub(super) fn read(op: i32, path: &str, watch: Watch) -> Self {
         Self::new(op).path(path).raw(&[watch as u8])
+    }
+
+    /// getAllChildrenNumber of `path`.
+    pub(super) fn count(path: &str) -> Self {
+        Self::new(op::GET_ALL_CHILDREN_NUMBER).path(path)
     }
 
     /// setData without a version.

@@ -15,7 +15,7 @@ use rustix::time::{
 
 use super::clock::{NS_PER_S, now_ns, timespec};
 use super::connection::{Connection, Received, Sent};
-use super::tally::{Sample, Tally};
+use super::tally::{Kept, Sample, Tally};
 use super::wire::Head;
 use super::workload::{Action, Source};
 
@@ -33,7 +33,7 @@ pub(super) struct Schedule {
     pub(super) depth: usize,
     /// Open loop: the time between two requests of this worker.
     pub(super) interval_ns: Option<u64>,
-    pub(super) keep_samples: bool,
+    pub(super) kept: Kept,
 }
 
 /// A connection with its stream of requests.
@@ -72,7 +72,7 @@ pub(super) fn drive(lanes: &mut [Lane<'_>], schedule: Schedule) -> Result<Tally>
         unsent: schedule.requests_max,
         last_tick_ns: schedule.start_ns,
         last_reply_ns: schedule.start_ns,
-        tally: Tally::new(schedule.keep_samples)?,
+        tally: Tally::new(schedule.kept, schedule.measure_from_ns)?,
         schedule,
     };
     worker.register(lanes)?;
@@ -128,7 +128,9 @@ impl Worker {
         self.start(lanes)?;
         loop {
             let now = now_ns();
-            let sending = now < self.schedule.end_ns && self.unsent > 0;
+            let sending = now < self.schedule.end_ns
+                && self.unsent > 0
+                && lanes.iter().any(|lane| !lane.source.is_done());
             if !sending && lanes.iter().all(|lane| lane.connection.in_flight() == 0) {
                 return Ok(());
             }
@@ -213,6 +215,9 @@ impl Worker {
         if code != 0 {
             *tally.errors.entry(code).or_default() += 1;
         }
+        if let Some(timeline) = &mut tally.timeline {
+            timeline.record(moment, latency_ns);
+        }
         if let Some(samples) = &mut tally.samples {
             samples.push(Sample {
                 received_ns: now,
@@ -222,7 +227,7 @@ impl Worker {
     }
 
     fn send(&mut self, lane: &mut Lane<'_>, now: u64, due_ns: u64) {
-        if self.unsent == 0 || now >= self.schedule.end_ns {
+        if self.unsent == 0 || now >= self.schedule.end_ns || lane.source.is_done() {
             return;
         }
         self.unsent -= 1;

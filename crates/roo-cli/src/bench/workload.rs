@@ -3,6 +3,8 @@
 //! Layout below the root of a run: `k/#` the keys that are read and set, `l/` a directory to list,
 //! `c#/` one directory per connection for what it creates.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use clap::ValueEnum;
 
 use super::wire::{Mode, Template, Watch, op};
@@ -36,8 +38,18 @@ pub(crate) enum Workload {
     ProdMix,
     /// getData 90, setData 10
     Read90,
-    /// create of -n znodes that stay
+    /// multi of --multi-ops setData of random keys
+    MultiLarge,
+    /// getChildren 90, create 5, delete 5, all in one directory
+    ListHeavy,
+    /// getAllChildrenNumber of one directory
+    Count,
+    /// create of -n znodes that stay, numbered from --first
     Fill,
+    /// delete of -n znodes that fill has left below the same --root
+    Drain,
+    /// exists with a watch: every connection watches every key, and keeps that for -t seconds
+    Watches,
     /// open -n sessions, keep them for -t seconds, close them
     Sessions,
     /// one setData at a time, watched by every connection; latency up to the last event
@@ -52,11 +64,16 @@ impl Workload {
             Self::Exists => &[(1, Action::Exists)],
             Self::List => &[(1, Action::List)],
             Self::Write => &[(1, Action::Set)],
-            Self::Create | Self::Fill => &[(1, Action::Create)],
+            Self::Create => &[(1, Action::Create)],
+            Self::Fill => &[(1, Action::Fill)],
+            Self::Drain => &[(1, Action::Drain)],
+            Self::Watches => &[(1, Action::Watch)],
+            Self::Count => &[(1, Action::Count)],
             Self::CreateEphemeral => &[(1, Action::CreateEphemeral)],
             Self::CreateSeq => &[(1, Action::CreateSequential)],
             Self::Churn => &[(1, Action::Churn)],
-            Self::Multi5 => &[(1, Action::Multi)],
+            Self::Multi5 | Self::MultiLarge => &[(1, Action::Multi)],
+            Self::ListHeavy => &[(90, Action::List), (5, Action::Create), (5, Action::Delete)],
             Self::Mixed => &[
                 (1, Action::Create),
                 (8, Action::Set),
@@ -78,7 +95,17 @@ impl Workload {
 
     /// How many children the listed directory has unless told otherwise: `mixed` is known with 100.
     pub(super) fn children_default(self) -> u32 {
-        if self == Self::Mixed { 100 } else { 10 }
+        match self {
+            Self::Mixed => 100,
+            Self::ListHeavy => 1000,
+            Self::Fill | Self::Drain => 0,
+            _ => 10,
+        }
+    }
+
+    /// Whether a null server can answer: it knows of no changes to tell of.
+    pub(super) fn has_null_answers(self) -> bool {
+        !matches!(self, Self::WatchFanout | Self::Sessions)
     }
 
     /// The sizes of values: one, or an even spread for `prod-mix`.
@@ -111,31 +138,67 @@ pub(super) enum Action {
     Delete,
     Churn,
     Multi,
+    Count,
+    Fill,
+    Drain,
+    Watch,
 }
 
 impl Action {
     /// Whether the latency counts among the reads.
     pub(super) fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::Exists | Self::List)
+        matches!(
+            self,
+            Self::Get | Self::Exists | Self::List | Self::Count | Self::Watch
+        )
+    }
+}
+
+/// What a run works on.
+#[derive(Clone, Debug)]
+pub(super) struct Shape {
+    pub(super) workload: Workload,
+    pub(super) root: String,
+    pub(super) connections: u32,
+    pub(super) keys: u32,
+    pub(super) children: u32,
+    pub(super) value_size: usize,
+    pub(super) multi_ops: u32,
+    /// What `fill` creates and `drain` deletes is in the listed directory.
+    pub(super) flat: bool,
+    /// The number of the first znode of `fill` and `drain`.
+    pub(super) first: u32,
+}
+
+impl Shape {
+    /// The path of a znode that is created: a directory's or connection's number, and its own.
+    fn created(&self) -> String {
+        let root = &self.root;
+        let in_list = self.flat || self.workload == Workload::ListHeavy;
+        if in_list {
+            format!("{root}/l/n#-#")
+        } else {
+            format!("{root}/c#/n#")
+        }
     }
 }
 
 /// What a run does and where: everything that its connections share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) workload: Workload,
-    pub(super) root: String,
-    pub(super) keys: u32,
-    pub(super) children: u32,
-    pub(super) value_size: usize,
+    pub(super) shape: Shape,
     frames: Frames,
+    /// `fill` and `drain`: the next number, whichever connection takes it.
+    next_number: AtomicU32,
 }
 
 #[derive(Clone, Debug)]
 struct Frames {
     get: Template,
     exists: Template,
+    watch: Template,
     list: Template,
+    count: Template,
     delete: Template,
     set: Vec<Template>,
     create: Vec<Template>,
@@ -162,16 +225,12 @@ enum Hole {
 }
 
 impl Plan {
-    pub(super) fn new(
-        workload: Workload,
-        root: String,
-        keys: u32,
-        children: u32,
-        value_size: usize,
-    ) -> Self {
-        let sizes = workload.value_sizes(value_size);
-        let created = format!("{root}/c#/n#");
+    pub(super) fn new(shape: Shape) -> Self {
+        let sizes = shape.workload.value_sizes(shape.value_size);
+        let root = &shape.root;
+        let created = shape.created();
         let key = format!("{root}/k/#");
+        let directory = format!("{root}/l");
         let creates = |mode, path: &str| -> Vec<Template> {
             sizes
                 .iter()
@@ -181,7 +240,9 @@ impl Plan {
         let frames = Frames {
             get: Template::read(op::GET_DATA, &key, Watch::No),
             exists: Template::read(op::EXISTS, &key, Watch::No),
-            list: Template::read(op::GET_CHILDREN, &format!("{root}/l"), Watch::No),
+            watch: Template::read(op::EXISTS, &key, Watch::Yes),
+            list: Template::read(op::GET_CHILDREN, &directory, Watch::No),
+            count: Template::count(&directory),
             delete: Template::delete(&created),
             set: sizes
                 .iter()
@@ -190,20 +251,21 @@ impl Plan {
             create: creates(Mode::Persistent, &created),
             ephemeral: creates(Mode::Ephemeral, &created),
             sequential: creates(Mode::PersistentSequential, &format!("{root}/c#/s-")),
-            multi: match workload {
+            multi: match shape.workload {
                 Workload::ProdMix => (3..=7)
                     .map(|ops| creating_multi(&key, &created, &sizes, ops))
                     .collect(),
-                _ => vec![multi_of_five(&key, &created, value_size)],
+                Workload::MultiLarge => {
+                    vec![setting_multi(&key, shape.value_size, shape.multi_ops)]
+                }
+                _ => vec![multi_of_five(&key, &created, shape.value_size)],
             },
         };
+        let next_number = AtomicU32::new(shape.first);
         Self {
-            workload,
-            root,
-            keys,
-            children,
-            value_size,
+            shape,
             frames,
+            next_number,
         }
     }
 }
@@ -226,6 +288,18 @@ fn multi_of_five(key: &str, created: &str, value_size: usize) -> MultiFrame {
         Hole::PassingName,
     ];
     MultiFrame { template, holes }
+}
+
+/// Sets of many keys at once.
+fn setting_multi(key: &str, value_size: usize, ops: u32) -> MultiFrame {
+    let value = value(value_size);
+    let template = (0..ops).fold(Template::new(op::MULTI), |template, _| {
+        template.multi_set(key, &value)
+    });
+    MultiFrame {
+        template: template.multi_end(),
+        holes: vec![Hole::RandomKey; ops as usize],
+    }
 }
 
 /// A create followed by sets, each with another size of value.
@@ -258,11 +332,15 @@ pub(super) struct Source<'p> {
     weights: u32,
     created: u32,
     deleted: u32,
+    watched: u32,
+    /// What a multi's holes are filled with.
+    numbers: Vec<u32>,
 }
 
 impl<'p> Source<'p> {
     pub(super) fn new(plan: &'p Plan, connection: u32) -> Self {
-        let weights = plan.workload.mix().iter().map(|(weight, _)| weight).sum();
+        let mix = plan.shape.workload.mix();
+        let weights = mix.iter().map(|(weight, _)| weight).sum();
         let random = Random::new(u64::from(connection));
         Self {
             plan,
@@ -271,7 +349,14 @@ impl<'p> Source<'p> {
             weights,
             created: 0,
             deleted: 0,
+            watched: 0,
+            numbers: Vec::new(),
         }
+    }
+
+    /// Whether it has sent everything: only `watches` comes to an end by itself.
+    pub(super) fn is_done(&self) -> bool {
+        self.plan.shape.workload == Workload::Watches && self.watched >= self.plan.shape.keys
     }
 
     /// Appends the next request to `out` and says what it is.
@@ -282,14 +367,16 @@ impl<'p> Source<'p> {
         match action {
             Action::Get => frames
                 .get
-                .push(out, xid, &[self.random.below(self.plan.keys)]),
-            Action::Exists => frames
-                .exists
-                .push(out, xid, &[self.random.below(self.plan.keys)]),
+                .push(out, xid, &[self.random.below(self.plan.shape.keys)]),
+            Action::Exists => {
+                frames
+                    .exists
+                    .push(out, xid, &[self.random.below(self.plan.shape.keys)])
+            }
             Action::List => frames.list.push(out, xid, &[]),
             Action::Set => {
                 let frame = self.random.pick(&frames.set);
-                frame.push(out, xid, &[self.random.below(self.plan.keys)]);
+                frame.push(out, xid, &[self.random.below(self.plan.shape.keys)]);
             }
             Action::Create | Action::Churn => {
                 let number = self.new_name();
@@ -315,26 +402,45 @@ impl<'p> Source<'p> {
                 self.deleted += 1;
             }
             Action::Multi => self.push_multi(out, xid),
+            Action::Count => frames.count.push(out, xid, &[]),
+            Action::Fill => {
+                let name = self.shared_name();
+                self.random.pick(&frames.create).push(out, xid, &name);
+            }
+            Action::Drain => frames.delete.push(out, xid, &self.shared_name()),
+            Action::Watch => {
+                frames.watch.push(out, xid, &[self.watched]);
+                self.watched += 1;
+            }
         }
         action
     }
 
+    /// The directory and the number of the next znode of `fill` and `drain`: a run of either has
+    /// the numbers from the first on without a gap, however its connections share them.
+    fn shared_name(&self) -> [u32; 2] {
+        let number = self.plan.next_number.fetch_add(1, Ordering::Relaxed);
+        [number % self.plan.shape.connections, number]
+    }
+
     fn push_multi(&mut self, out: &mut Vec<u8>, xid: i32) {
         let multi = self.random.pick(&self.plan.frames.multi);
-        let mut numbers = [0; 8];
-        for (number, hole) in numbers.iter_mut().zip(&multi.holes) {
-            *number = match hole {
-                Hole::RandomKey => self.random.below(self.plan.keys),
+        let mut numbers = std::mem::take(&mut self.numbers);
+        numbers.clear();
+        for hole in &multi.holes {
+            numbers.push(match hole {
+                Hole::RandomKey => self.random.below(self.plan.shape.keys),
                 Hole::Connection => self.connection,
                 Hole::NewName => self.new_name(),
                 Hole::PassingName => u32::MAX,
-            };
+            });
         }
-        multi.template.push(out, xid, &numbers[..multi.holes.len()]);
+        multi.template.push(out, xid, &numbers);
+        self.numbers = numbers;
     }
 
     fn draw(&mut self) -> Action {
-        let mix = self.plan.workload.mix();
+        let mix = self.plan.shape.workload.mix();
         let mut left = self.random.below(self.weights);
         for &(weight, action) in mix {
             if left < weight {
