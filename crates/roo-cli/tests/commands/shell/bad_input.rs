@@ -3,19 +3,14 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::thread;
 
-use crate::process::roo;
-use crate::{Said, Stage};
+use super::script;
+use crate::support::process::roo;
+use crate::support::{Said, Stage};
 
 fn roo_at(hosts: &str, words: &[&str]) -> Said {
     let mut command = roo();
     command.args(["-s", hosts, "--connect-timeout", "500ms"]);
-    Said::of(
-        &command
-            .args(words)
-            .env_remove("ROO_SERVERS")
-            .output()
-            .unwrap(),
-    )
+    Said::of(command.args(words).env_remove("ROO_SERVERS"))
 }
 
 #[test]
@@ -59,7 +54,7 @@ fn usage_is_told_with_its_own_code() {
     stage.roo(&["--auth", "secret", "ls", "/"]);
     let said = stage.roo(&["find"]);
     assert_eq!(said.code, Some(2), "{said:?}");
-    let said = Said::of(&roo().args(["-s", "x", "bench"]).output().unwrap());
+    let said = Said::of(roo().args(["-s", "x", "bench"]));
     assert_eq!(said.code, Some(2), "{said:?}");
 }
 
@@ -95,7 +90,7 @@ fn refusals_are_one_line_that_says_what_to_do() {
             assert_eq!(said.err.lines().count(), 1, "{said:?}");
         }
     }
-    let chroot = format!("{}/no/such/root", stage.hosts());
+    let chroot = format!("{}/no/such/root", stage.hosts);
     roo_at(&chroot, &["ls", "/"]).refused(1, "Node does not exist: /");
 }
 
@@ -111,7 +106,7 @@ fn what_is_too_big_is_refused_before_it_is_sent() {
     let said = stage.roo(&["import", "big.json", "/b"]);
     said.refused(1, "more than fit into a request");
     // A script may hold a longer line than a command line can.
-    let said = stage.script(&format!("set /a {}\nls /\n", "x".repeat(2 << 20)));
+    let said = script(&stage, &format!("set /a {}\nls /\n", "x".repeat(2 << 20)));
     assert!(said.err.contains("over the limit"), "{}", said.err);
     assert!(said.out.contains("[a, zookeeper]"), "the session lives on");
 }
@@ -178,17 +173,12 @@ fn a_session_that_is_lost_in_the_middle_is_told_with_its_own_code() {
         .map(|words| (words, false))
         .chain(writes.iter().map(|words| (words, true)))
     {
-        let hosts = breaking(stage.server.address).to_string();
+        let hosts = breaking(stage.hosts.parse().unwrap()).to_string();
         let mut command = roo();
         command
             .args(["-s", &hosts, "--session-timeout", "1s"])
             .args(*words);
-        let output = command
-            .current_dir(stage.path())
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = Said::of(&output);
+        let said = Said::of(command.current_dir(stage.path()).stdin(Stdio::null()));
         assert_eq!(said.code, Some(4), "{words:?}: {said:?}");
         assert_eq!(said.err.lines().count(), 1, "{words:?}: {said:?}");
         assert_eq!(

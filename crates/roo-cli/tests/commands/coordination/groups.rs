@@ -1,4 +1,5 @@
-use crate::{Running, Stage};
+use super::stage;
+use crate::support::{Running, Stage};
 
 /// Says who it is, and runs until its input ends.
 fn candidate(stage: &Stage, id: &str, more: &[&str]) -> Running {
@@ -13,7 +14,7 @@ fn candidate(stage: &Stage, id: &str, more: &[&str]) -> Running {
     ];
     let soon = ["--session-timeout", "2s", "--pause", "10ms"];
     let program = ["--", "sh", "-c", &script];
-    stage.start(&[&words, &soon as &[&str], more, &program].concat())
+    stage.run(&[&words, &soon as &[&str], more, &program].concat())
 }
 
 fn term(running: &Running, id: &str) -> i64 {
@@ -28,7 +29,7 @@ fn candidates(stage: &Stage) -> String {
 
 #[test]
 fn the_next_one_leads_when_the_leader_is_killed() {
-    let stage = Stage::new();
+    let stage = stage();
     let first = candidate(&stage, "first", &[]);
     let before = term(&first, "first");
     let second = candidate(&stage, "second", &[]);
@@ -41,7 +42,7 @@ fn the_next_one_leads_when_the_leader_is_killed() {
 
 #[test]
 fn a_leader_hands_over_when_it_is_asked_and_stands_again() {
-    let stage = Stage::new();
+    let stage = stage();
     let first = candidate(&stage, "first", &["--again"]);
     let before = term(&first, "first");
     let mut second = candidate(&stage, "second", &[]);
@@ -63,7 +64,7 @@ fn a_leader_hands_over_when_it_is_asked_and_stands_again() {
 
 #[test]
 fn all_begin_together_and_end_together() {
-    let stage = Stage::new();
+    let stage = stage();
     let words = ["barrier", "/barriers/b", "--size", "3"];
     stage
         .roo(&[&words, &["--timeout", "100ms"] as &[&str]].concat())
@@ -72,9 +73,9 @@ fn all_begin_together_and_end_together() {
     for _ in 0..2 {
         let script = "echo in; exec cat";
         let program = [&words, &["--", "sh", "-c", script] as &[&str]].concat();
-        let mut first = stage.start(&program);
-        let mut second = stage.start(&program);
-        let third = stage.start(&words);
+        let mut first = stage.run(&program);
+        let mut second = stage.run(&program);
+        let third = stage.run(&words);
         assert_eq!((first.line(), second.line()), ("in".into(), "in".into()));
         drop(first.stdin.take());
         drop(second.stdin.take());
@@ -87,11 +88,11 @@ fn all_begin_together_and_end_together() {
 
 #[test]
 fn a_member_is_listed_while_its_program_runs() {
-    let stage = Stage::new();
+    let stage = stage();
     assert_eq!(stage.good(&["member", "/group"]).out, "");
     let program = ["--", "sh", "-c", "echo there; exec cat"];
     let words = ["member", "/group", "one", "--data", "10.0.0.1:80"];
-    let mut one = stage.start(&[&words, &program as &[&str]].concat());
+    let mut one = stage.run(&[&words, &program as &[&str]].concat());
     assert_eq!(one.line(), "there");
     assert_eq!(stage.good(&["member", "/group"]).out, "one\t10.0.0.1:80\n");
     let json = stage.good(&["member", "/group", "--json"]).out;
@@ -99,7 +100,7 @@ fn a_member_is_listed_while_its_program_runs() {
     stage
         .roo(&["member", "/group", "one", "--", "true"])
         .refused(1, "the node exists");
-    let next = stage.start(&["member", "/group", "one", "--wait", "--", "echo", "next"]);
+    let next = stage.run(&["member", "/group", "one", "--wait", "--", "echo", "next"]);
     drop(one.stdin.take());
     assert_eq!(one.ended().code, Some(0));
     assert_eq!(next.line(), "next");
@@ -109,7 +110,7 @@ fn a_member_is_listed_while_its_program_runs() {
 
 #[test]
 fn a_leader_that_lost_its_session_stands_again_in_a_new_one() {
-    let stage = Stage::new();
+    let stage = stage();
     let first = candidate(&stage, "first", &["--again"]);
     let before = term(&first, "first");
     let mut second = candidate(&stage, "second", &[]);

@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use crate::{Stage, command, save};
+use super::{host, save};
+use crate::support::{Said, Stage, command};
 
 #[test]
 fn wrong_arguments_are_named() {
-    let stage = Stage::new();
-    stage.host("here");
-    fs::write(stage.dir.path().join("file"), "").unwrap();
+    let stage = Stage::new("");
+    host(&stage, "here");
+    fs::write(stage.path().join("file"), "").unwrap();
     let cases: [(&[&str], i32, &str); 8] = [
         (&["push", "none", "/app"], 2, "none is no directory"),
         (&["push", "file", "/app"], 2, "file is no directory"),
@@ -42,22 +43,22 @@ fn wrong_arguments_are_named() {
 
 #[test]
 fn a_server_that_is_not_there_is_named_and_nothing_done() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "a", "1");
     // The port of a socket that does not listen.
     let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let hosts = held.local_addr().unwrap().to_string();
     let words = ["mirror", "push", "here", "/app", "--connect-timeout=300ms"];
-    let said = crate::Said::of(&mut command(&hosts, stage.dir.path(), &words));
+    let said = Said::of(&mut command(&hosts, stage.path(), &words));
     said.refused(3, "cannot connect to");
     assert!(!here.join(".roo-mirror.json").exists());
 }
 
 #[test]
 fn files_that_are_too_big_are_named() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "fine", "1");
     save(&here, "sub/big", &"x".repeat(1 << 20));
     let said = stage.roo(&["mirror", "push", "here", "/app"]);
@@ -67,8 +68,8 @@ fn files_that_are_too_big_are_named() {
 
 #[test]
 fn a_directory_belongs_to_one_subtree_and_one_layout() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "a", "1");
     stage.good(&["mirror", "push", "here", "/app"]);
     let said = stage.roo(&["mirror", "push", "here", "/other"]);
@@ -86,8 +87,8 @@ fn a_directory_belongs_to_one_subtree_and_one_layout() {
 
 #[test]
 fn permissions_of_the_subtree_are_kept_to() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "a", "1");
     let auth = "--auth=digest:u:p";
     let acl = "--acl=auth::cdrwa";

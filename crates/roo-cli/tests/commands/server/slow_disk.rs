@@ -6,9 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::client::{Client, ask_word};
-use crate::failing_disk::failing_library;
-use crate::process::{Server, configure, roo};
+use super::client::{Client, ask_word};
+use super::failing_disk::failing_library;
+use crate::support::process::{Server, configure, roo};
 
 /// More than may wait to be written, with all that is under way.
 const WRITES: i32 = 120;

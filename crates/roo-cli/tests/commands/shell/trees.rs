@@ -1,6 +1,6 @@
 use std::fs;
 
-use crate::Stage;
+use crate::support::Stage;
 
 fn plant(stage: &Stage) {
     stage.good(&["create", "/app"]);

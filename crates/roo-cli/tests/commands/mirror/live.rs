@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use roo_client::{Client, Multi, MultiRead, Options, ReadResult, Version};
 
-use crate::{Follower, Stage, files, save};
+use super::{files, host, save};
+use crate::support::{Running, Stage};
 
 /// Files of one set, at depths that are read one after another.
 const SET: [&str; 2] = ["a", "p/q/r/s/t/u/b"];
@@ -14,17 +15,17 @@ const SET: [&str; 2] = ["a", "p/q/r/s/t/u/b"];
 struct Hosts {
     first: PathBuf,
     others: [PathBuf; 2],
-    _push: Follower,
-    pulls: [Follower; 2],
+    _push: Running,
+    pulls: [Running; 2],
 }
 
 impl Hosts {
     fn start(stage: &Stage) -> Self {
-        let first = stage.host("one");
+        let first = host(stage, "one");
         save(&first, "app.conf", "0");
         let follow = |words: &[&str]| {
             let rest = ["--follow", "--delete", "--session-timeout=8s"];
-            Follower::start(stage.command(&[&["mirror"], words, &rest].concat()))
+            Running::start(stage.command(&[&["mirror"], words, &rest].concat()))
         };
         let push = follow(&["push", "one", "/app"]);
         push.says("equal");
@@ -37,7 +38,7 @@ impl Hosts {
         }
         Self {
             first,
-            others: [stage.host("two"), stage.host("three")],
+            others: [host(stage, "two"), host(stage, "three")],
             _push: push,
             pulls,
         }
@@ -57,7 +58,7 @@ impl Hosts {
 
 #[test]
 fn a_file_saved_on_one_host_reaches_the_others_while_the_server_restarts() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new("");
     let hosts = Hosts::start(&stage);
     save(&hosts.first, "app.conf", "10");
     hosts.await_change("change  app.conf  2 bytes");
@@ -77,16 +78,16 @@ fn a_file_saved_on_one_host_reaches_the_others_while_the_server_restarts() {
 #[test]
 fn a_reader_never_sees_half_of_a_set() {
     const ROUNDS: usize = 200;
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     for name in SET {
         save(&here, name, "0");
     }
     stage.good(&["mirror", "push", "here", "/app"]);
     let words = ["mirror", "pull", "/app", "there", "--follow"];
-    let pull = Follower::start(stage.command(&words));
+    let pull = Running::start(stage.command(&words));
     pull.says("equal");
-    let there = stage.host("there");
+    let there = host(&stage, "there");
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let reader = std::thread::spawn(move || {
         let mut seen = std::collections::BTreeSet::new();
@@ -112,7 +113,7 @@ fn a_reader_never_sees_half_of_a_set() {
             client.multi(set).await.unwrap();
         }
     });
-    let there = stage.host("there");
+    let there = host(&stage, "there");
     while files(&there)["a"] != ROUNDS.to_string() {
         pull.says("equal");
     }
@@ -123,8 +124,8 @@ fn a_reader_never_sees_half_of_a_set() {
 #[test]
 fn a_reader_of_the_subtree_never_sees_half_of_a_set() {
     const ROUNDS: usize = 10;
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     let push = |round: usize| {
         for name in ["a", "b", "c/d"] {
             save(&here, name, &round.to_string());
@@ -173,12 +174,12 @@ fn read_set(dir: &Path) -> Option<Vec<String>> {
 
 #[test]
 fn two_hosts_that_push_and_pull_agree_and_a_conflict_is_told() {
-    let stage = Stage::new();
-    let (one, two) = (stage.host("one"), stage.host("two"));
+    let stage = Stage::new("");
+    let (one, two) = (host(&stage, "one"), host(&stage, "two"));
     save(&one, "a", "1");
     let follow = |words: &[&str]| {
         let command = stage.command(&[&["mirror"], words, &["--follow"]].concat());
-        Follower::start(command)
+        Running::start(command)
     };
     let push_one = follow(&["push", "one", "/app"]);
     push_one.says("equal");
@@ -201,17 +202,17 @@ fn two_hosts_that_push_and_pull_agree_and_a_conflict_is_told() {
     push_two.says("change  a  5 bytes");
     let said = stage.roo(&["mirror", "push", "one", "/app"]);
     said.refused(1, "nothing was done, 1 file in conflict");
-    assert_eq!(stage.good(&["get", "/app/a"]).trim(), "two's");
+    assert_eq!(stage.good(&["get", "/app/a"]).out.trim(), "two's");
 }
 
 #[test]
 fn a_pull_waits_for_a_subtree_that_comes_later() {
-    let stage = Stage::new();
+    let stage = Stage::new("");
     let words = [
         "mirror", "pull", "/late", "there", "--follow", "--exec", "echo ran",
     ];
-    let pull = Follower::start(stage.command(&words));
-    pull.says("roo: /late does not exist yet");
+    let pull = Running::start(stage.command(&words));
+    pull.complains("roo: /late does not exist yet");
     stage.good(&["create", "/late", ""]);
     stage.good(&["create", "/late/a", "1"]);
     pull.says("create  a");

@@ -1,10 +1,11 @@
-use crate::Stage;
+use super::stage;
+use crate::support::Running;
 
 #[test]
 fn many_processes_count_exactly() {
-    let stage = Stage::new();
+    let stage = stage();
     let words = ["counter", "/counters/a", "+1"];
-    let all: Vec<_> = (0..10).map(|_| stage.start(&words)).collect();
+    let all: Vec<_> = (0..10).map(|_| stage.run(&words)).collect();
     let mut printed: Vec<i64> = all
         .into_iter()
         .map(|one| {
@@ -20,7 +21,7 @@ fn many_processes_count_exactly() {
 
 #[test]
 fn a_counter_is_added_to_and_set_and_read() {
-    let stage = Stage::new();
+    let stage = stage();
     assert_eq!(stage.good(&["counter", "/c"]).out, "0\n");
     assert_eq!(stage.good(&["counter", "/c", "=100"]).out, "100\n");
     assert_eq!(stage.good(&["counter", "/c", "-130"]).out, "-30\n");
@@ -47,12 +48,12 @@ fn a_counter_is_added_to_and_set_and_read() {
 
 #[test]
 fn a_node_is_waited_for_until_it_comes_has_a_value_or_goes() {
-    let stage = Stage::new();
-    let comes = stage.start(&["wait-for", "/w"]);
-    let green = stage.start(&["wait-for", "/w", "--value", "green", "--json"]);
+    let stage = stage();
+    let comes = stage.run(&["wait-for", "/w"]);
+    let green = stage.run(&["wait-for", "/w", "--value", "green", "--json"]);
     stage.good(&["create", "/w", "red"]);
     assert_eq!(comes.ended().code, Some(0));
-    let goes = stage.start(&["wait-for", "/w", "--gone"]);
+    let goes = stage.run(&["wait-for", "/w", "--gone"]);
     stage.good(&["set", "/w", "green"]);
     let said = green.ended();
     assert_eq!(said.code, Some(0), "{said:?}");
@@ -74,17 +75,17 @@ fn a_node_is_waited_for_until_it_comes_has_a_value_or_goes() {
 
 #[test]
 fn waiting_ends_with_the_session() {
-    let stage = Stage::new();
+    let mut stage = stage();
     stage.good(&["create", "/w"]);
     let script = "echo waits; exec \"$ROO\" -s \"$AT\" wait-for /w --gone --session-timeout 1s";
     let mut command = std::process::Command::new("sh");
     command
         .args(["-c", script])
         .env("ROO", env!("CARGO_BIN_EXE_roo"));
-    command.env("AT", stage.server.address.to_string());
-    let waits = crate::Running::start(command);
+    command.env("AT", &stage.hosts);
+    let waits = Running::start(command);
     assert_eq!(waits.line(), "waits");
-    drop(stage.server);
+    stage.kill();
     let said = waits.ended();
     // It may not have been connected yet.
     assert!(matches!(said.code, Some(3 | 4)), "{said:?}");

@@ -13,8 +13,9 @@ use std::process::Command;
 use std::sync::Barrier;
 use std::thread;
 
-use crate::client::Client;
-use crate::process::{Ended, Server, configure, roo, run};
+use super::client::Client;
+use crate::support::library;
+use crate::support::process::{Ended, Server, configure, roo, run};
 
 const CLIENTS: usize = 3;
 /// Requests that a client sends before it waits for a reply.
@@ -146,19 +147,9 @@ fn a_log_that_cannot_grow_loses_nothing_that_was_acknowledged() {
     meets_the_limit_of_a_file("preAllocSize=64\n", "preallocate");
 }
 
-/// Builds the library that does what `FAULT` names once the file `FAULT_FROM` exists.
+/// The library that does what `FAULT` names once the file `FAULT_FROM` exists.
 pub(crate) fn failing_library(dir: &Path) -> PathBuf {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/server/failing_disk.c");
-    let library = dir.join("libfailing_disk.so");
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let status = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-o"])
-        .args([&library, &source])
-        .args(["-ldl"])
-        .status()
-        .expect("a C compiler");
-    assert!(status.success());
-    library
+    library(dir, "server/failing_disk.c")
 }
 
 fn fails(fault: &str, preallocate: u32, words: &[&str]) {

@@ -1,7 +1,8 @@
 use std::process::Stdio;
 
-use crate::process::roo;
-use crate::{Said, Stage};
+use super::script;
+use crate::support::process::roo;
+use crate::support::{Said, Stage};
 
 #[test]
 fn commands_of_zkcli_answer_as_zkcli_does() {
@@ -38,39 +39,31 @@ fn commands_of_zkcli_answer_as_zkcli_does() {
 #[test]
 fn servers_are_named_before_behind_or_by_the_environment() {
     let stage = Stage::new("");
-    let hosts = stage.hosts();
+    let hosts = &stage.hosts;
     let all: [&[&str]; 4] = [
-        &["-s", &hosts, "ls", "/"],
-        &["ls", "/", "--server", &hosts],
-        &["tree", "-s", &hosts],
-        &["shell", "-server", &hosts, "-timeout", "5000", "ls", "/"],
+        &["-s", hosts, "ls", "/"],
+        &["ls", "/", "--server", hosts],
+        &["tree", "-s", hosts],
+        &["shell", "-server", hosts, "-timeout", "5000", "ls", "/"],
     ];
     for words in all {
-        let output = roo()
-            .args(words)
-            .env_remove("ROO_SERVERS")
-            .output()
-            .unwrap();
-        let said = Said::of(&output);
+        let said = Said::of(roo().args(words).env_remove("ROO_SERVERS"));
         assert_eq!(said.code, Some(0), "{words:?} {said:?}");
         assert!(said.out.contains("zookeeper"), "{words:?} {said:?}");
     }
-    let output = roo()
-        .args(["ls", "/"])
-        .env("ROO_SERVERS", &hosts)
-        .output()
-        .unwrap();
-    assert_eq!(Said::of(&output).out, "[zookeeper]\n");
+    let said = Said::of(roo().args(["ls", "/"]).env("ROO_SERVERS", hosts));
+    assert_eq!(said.out, "[zookeeper]\n");
 }
 
 #[test]
 fn a_script_prints_what_zkcli_prints() {
     let stage = Stage::new("");
-    let said = stage.script(
+    let said = script(
+        &stage,
         "create /a \"some data\"\nget -w /a\nset /a 'it\"s'\nget /a\nredo 3\nls /none\n\
          addWatch /a\ncreate /a/b\nhistory\nclose\nls /\nfrobnicate\n",
     );
-    let host = stage.hosts();
+    let host = &stage.hosts;
     let parts: Vec<&str> = said.out.split("[zk: ").skip(1).collect();
     let answers: Vec<&str> = parts
         .iter()
@@ -165,7 +158,7 @@ fn a_watch_prints_changes_until_it_has_seen_enough() {
         stage.good(&["set", "/a", &number.to_string()]);
         number += 1;
     }
-    let said = Said::of(&child.wait_with_output().unwrap());
+    let said = Said::from(&child.wait_with_output().unwrap());
     assert_eq!(said.code, Some(0), "{said:?}");
     let events: Vec<serde_json::Value> = said
         .out
@@ -189,15 +182,15 @@ fn help_and_completions_know_every_command() {
         &["export", "--help"],
         &["help", "reconfig"],
     ] {
-        let said = Said::of(&roo().args(words).output().unwrap());
+        let said = Said::of(roo().args(words));
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(said.out.contains("Examples:"), "{words:?}: {said:?}");
     }
-    let said = Said::of(&roo().args(["--help"]).output().unwrap());
+    let said = Said::of(roo().args(["--help"]));
     assert!(said.out.contains("Lists a node's children"), "{said:?}");
     assert!(said.out.contains("Draws a subtree"), "{said:?}");
     for shell in ["bash", "zsh", "fish"] {
-        let said = Said::of(&roo().args(["completions", shell]).output().unwrap());
+        let said = Said::of(roo().args(["completions", shell]));
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(said.out.contains("deleteall") && said.out.contains("export"));
     }

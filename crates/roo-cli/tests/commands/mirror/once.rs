@@ -3,40 +3,45 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::{Stage, files, save};
+use super::{files, host, save};
+use crate::support::Stage;
 
 #[test]
 fn a_directory_goes_to_the_server_and_comes_back() {
-    let stage = Stage::new();
-    let (here, there) = (stage.host("here"), stage.host("there"));
+    let stage = Stage::new("");
+    let (here, there) = (host(&stage, "here"), host(&stage, "there"));
     save(&here, "app.conf", "a=1\n");
     save(&here, "sub/deep/b", "2");
     save(&here, "empty", "");
     save(&here, ".hidden", "x");
     fs::write(here.join("draft~"), "x").unwrap();
-    let dry = stage.good(&["mirror", "push", "here", "/deep/app", "--dry-run"]);
+    let dry = stage
+        .good(&["mirror", "push", "here", "/deep/app", "--dry-run"])
+        .out;
     assert!(dry.contains("create  sub/deep/b  1 bytes") && dry.contains("nothing was done"));
     assert!(!here.join(".roo-mirror.json").exists());
     assert_eq!(stage.roo(&["get", "/deep"]).code, Some(1));
 
-    let said = stage.good(&["mirror", "push", "here", "/deep/app"]);
+    let said = stage.good(&["mirror", "push", "here", "/deep/app"]).out;
     assert!(said.ends_with("equal  3 files\n"), "{said}");
-    assert_eq!(stage.good(&["get", "/deep/app/sub/deep/b"]).trim(), "2");
+    assert_eq!(stage.good(&["get", "/deep/app/sub/deep/b"]).out.trim(), "2");
     stage.good(&["mirror", "pull", "/deep/app", "there"]);
     let mut expected = files(&here);
     expected.remove("draft~");
     assert_eq!(files(&there), expected);
-    let plain = stage.good(&[
-        "mirror",
-        "pull",
-        "/deep/app",
-        "plain",
-        "--plain",
-        "--mode",
-        "0600",
-    ]);
+    let plain = stage
+        .good(&[
+            "mirror",
+            "pull",
+            "/deep/app",
+            "plain",
+            "--plain",
+            "--mode",
+            "0600",
+        ])
+        .out;
     assert!(plain.contains("create  app.conf"), "{plain}");
-    let plain = stage.dir.path().join("plain");
+    let plain = stage.path().join("plain");
     assert_eq!(files(&plain), expected);
     let mode = fs::metadata(plain.join("app.conf"))
         .unwrap()
@@ -44,7 +49,9 @@ fn a_directory_goes_to_the_server_and_comes_back() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
 
-    let again = stage.good(&["mirror", "push", "here", "/deep/app", "--json"]);
+    let again = stage
+        .good(&["mirror", "push", "here", "/deep/app", "--json"])
+        .out;
     let object: serde_json::Value = serde_json::from_str(&again).unwrap();
     assert_eq!(object["changes"].as_array().unwrap().len(), 0);
     assert_eq!(object["equal"], true);
@@ -52,8 +59,8 @@ fn a_directory_goes_to_the_server_and_comes_back() {
 
 #[test]
 fn what_goes_on_one_side_goes_on_the_other_only_if_that_is_wanted() {
-    let stage = Stage::new();
-    let (here, there) = (stage.host("here"), stage.host("there"));
+    let stage = Stage::new("");
+    let (here, there) = (host(&stage, "here"), host(&stage, "there"));
     save(&here, "a", "1");
     save(&here, "d/b", "1");
     stage.good(&["mirror", "push", "here", "/app"]);
@@ -61,7 +68,7 @@ fn what_goes_on_one_side_goes_on_the_other_only_if_that_is_wanted() {
     stage.good(&["create", "/app/theirs", "x"]);
     fs::remove_dir_all(here.join("d")).unwrap();
     stage.good(&["mirror", "push", "here", "/app"]);
-    assert_eq!(stage.good(&["get", "/app/d/b"]).trim(), "1");
+    assert_eq!(stage.good(&["get", "/app/d/b"]).out.trim(), "1");
 
     // What somebody else made is not what was deleted here.
     let said = stage.roo(&["mirror", "push", "here", "/app", "--delete"]);
@@ -82,8 +89,8 @@ fn what_goes_on_one_side_goes_on_the_other_only_if_that_is_wanted() {
 
 #[test]
 fn what_was_changed_on_both_sides_is_named_and_kept() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "a", "1");
     save(&here, "b", "1");
     stage.good(&["mirror", "push", "here", "/app"]);
@@ -105,24 +112,24 @@ fn what_was_changed_on_both_sides_is_named_and_kept() {
         assert!(said.out.contains("(version 1 there)"), "{said:?}");
     }
     // The set is not torn apart: the other file did not go either.
-    assert_eq!(stage.good(&["get", "/app/b"]).trim(), "1");
+    assert_eq!(stage.good(&["get", "/app/b"]).out.trim(), "1");
     assert_eq!(files(&here)["a"], "mine");
     stage.good(&["mirror", "push", "here", "/app", "--force"]);
-    assert_eq!(stage.good(&["get", "/app/a"]).trim(), "mine");
-    assert_eq!(stage.good(&["get", "/app/b"]).trim(), "2");
+    assert_eq!(stage.good(&["get", "/app/a"]).out.trim(), "mine");
+    assert_eq!(stage.good(&["get", "/app/b"]).out.trim(), "2");
 }
 
 #[test]
 fn what_only_the_target_changed_waits_for_the_other_direction() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "a", "1");
     stage.good(&["mirror", "push", "here", "/app"]);
     stage.good(&["set", "/app/a", "2"]);
     save(&here, "b", "1");
     let said = stage.roo(&["mirror", "push", "here", "/app"]);
     said.refused(1, "mirror them the other way");
-    assert_eq!(stage.good(&["get", "/app/b"]).trim(), "1");
+    assert_eq!(stage.good(&["get", "/app/b"]).out.trim(), "1");
     stage.good(&["mirror", "pull", "/app", "here", "--plain"]);
     assert_eq!(files(&here)["a"], "2");
     stage.good(&["mirror", "push", "here", "/app"]);
@@ -130,8 +137,8 @@ fn what_only_the_target_changed_waits_for_the_other_direction() {
 
 #[test]
 fn a_command_runs_after_a_change_until_it_ends_well() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     save(&here, "a", "1");
     stage.good(&["mirror", "push", "here", "/app"]);
     let run = |command: &str| stage.roo(&["mirror", "pull", "/app", "there", "--exec", command]);
@@ -141,17 +148,17 @@ fn a_command_runs_after_a_change_until_it_ends_well() {
     );
     let note = "cat \"$ROO_MIRROR_DIR/a\" > note; echo \"$ROO_MIRROR_PATH\" >> note";
     assert_eq!(run(note).code, Some(0));
-    let written = fs::read_to_string(stage.dir.path().join("note")).unwrap();
+    let written = fs::read_to_string(stage.path().join("note")).unwrap();
     assert_eq!(written, "1/app\n");
-    fs::remove_file(stage.dir.path().join("note")).unwrap();
+    fs::remove_file(stage.path().join("note")).unwrap();
     assert_eq!(run(note).code, Some(0));
-    assert!(!stage.dir.path().join("note").exists());
+    assert!(!stage.path().join("note").exists());
 }
 
 #[test]
 fn a_set_too_big_for_a_transaction_is_refused_or_goes_in_several() {
-    let stage = Stage::new();
-    let here = stage.host("here");
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
     for name in ["a", "b", "c"] {
         save(&here, name, &name.repeat(500_000));
     }
@@ -160,5 +167,5 @@ fn a_set_too_big_for_a_transaction_is_refused_or_goes_in_several() {
     assert_eq!(stage.roo(&["get", "/app"]).code, Some(1));
     stage.good(&["mirror", "push", "here", "/app", "--not-atomic"]);
     stage.good(&["mirror", "pull", "/app", "there"]);
-    assert_eq!(files(&stage.host("there")), files(&here));
+    assert_eq!(files(&host(&stage, "there")), files(&here));
 }

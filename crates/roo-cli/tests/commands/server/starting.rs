@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::client::Client;
-use crate::process::{Server, configure, run};
+use super::client::Client;
+use crate::support::process::{Server, configure, run};
 
 /// The exit code and the one line of a server that must not start.
 fn refusal(dir: &Path) -> (Option<i32>, String) {

@@ -1,7 +1,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use crate::Stage;
+use super::stage;
 
 /// Says that it runs, and runs until its input ends.
 const HOLD: &[&str] = &["--", "sh", "-c", "echo held; exec cat"];
@@ -12,11 +12,11 @@ fn lock<'a>(before: &[&'a str], behind: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn what_runs_under_a_lock_runs_alone() {
-    let stage = Stage::new();
+    let stage = stage();
     fs::write(stage.path().join("count"), "0").unwrap();
     let script = "mkdir busy || exit 9; n=$(cat count); echo $((n + 1)) > count; rmdir busy";
     let words = lock(&[], &["--", "sh", "-c", script]);
-    let all: Vec<_> = (0..8).map(|_| stage.start(&words)).collect();
+    let all: Vec<_> = (0..8).map(|_| stage.run(&words)).collect();
     for one in all {
         let said = one.ended();
         assert_eq!(said.code, Some(0), "{said:?}");
@@ -28,7 +28,7 @@ fn what_runs_under_a_lock_runs_alone() {
 
 #[test]
 fn the_exit_code_is_the_program_s() {
-    let stage = Stage::new();
+    let stage = stage();
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -9 $$", 137)] {
         let said = stage.roo(&lock(&[], &["--", "sh", "-c", script]));
         assert_eq!((said.code, said.err.as_str()), (Some(code), ""), "{script}");
@@ -43,8 +43,8 @@ fn the_exit_code_is_the_program_s() {
 
 #[test]
 fn a_lock_that_is_held_is_waited_for_so_long_as_was_said() {
-    let stage = Stage::new();
-    let holder = stage.start(&lock(&["--id", "first"], HOLD));
+    let stage = stage();
+    let holder = stage.run(&lock(&["--id", "first"], HOLD));
     assert_eq!(holder.line(), "held");
     for time in ["0", "100ms"] {
         let said = stage.roo(&lock(&["--timeout", time], &["--", "true"]));
@@ -58,11 +58,11 @@ fn a_lock_that_is_held_is_waited_for_so_long_as_was_said() {
 
 #[test]
 fn signals_go_to_the_program_and_end_the_waiting() {
-    let stage = Stage::new();
+    let stage = stage();
     let script = "trap 'exit 5' TERM; echo held; sleep 1000 & wait";
-    let holder = stage.start(&lock(&[], &["--", "sh", "-c", script]));
+    let holder = stage.run(&lock(&[], &["--", "sh", "-c", script]));
     assert_eq!(holder.line(), "held");
-    let waiter = stage.start(&lock(&["--id", "waiter"], HOLD));
+    let waiter = stage.run(&lock(&["--id", "waiter"], HOLD));
     // It stands in line, so it listens to signals.
     while !stage.good(&lock(&["--list"], &[])).out.contains("waiter\n") {}
     waiter.signal("INT");
@@ -76,12 +76,12 @@ fn signals_go_to_the_program_and_end_the_waiting() {
 
 #[test]
 fn a_holder_that_is_killed_takes_its_program_along_and_the_lock_is_free() {
-    let stage = Stage::new();
+    let stage = stage();
     let soon = &["--session-timeout", "2s"];
     let script = &["--", "sh", "-c", "echo held; sleep 1000; sleep 1000"];
-    let holder = stage.start(&lock(soon, script));
+    let holder = stage.run(&lock(soon, script));
     assert_eq!(holder.line(), "held");
-    let mut next = stage.start(&lock(&[], HOLD));
+    let mut next = stage.run(&lock(&[], HOLD));
     holder.signal("KILL");
     // The program and what it started have ended: nobody has the output any more.
     holder.output_ends(&[]);
@@ -97,11 +97,11 @@ fn a_program_is_stopped_before_the_session_of_its_lock_can_be_over() {
     let gentle = "trap 'echo stopped; exit 0' TERM; echo held; sleep 1000 & wait";
     let deaf = "trap '' TERM; echo held; sleep 1000";
     for (script, last) in [(gentle, "stopped"), (deaf, "")] {
-        let stage = Stage::new();
-        let holder = stage.start(&lock(&words, &["--", "sh", "-c", script]));
+        let mut stage = stage();
+        let holder = stage.run(&lock(&words, &["--", "sh", "-c", script]));
         assert_eq!(holder.line(), "held");
         let killed = Instant::now();
-        drop(stage.server);
+        stage.kill();
         let said = holder.ended();
         let took = killed.elapsed();
         said.refused(4, "lock /locks/a: no server answers");
@@ -113,9 +113,9 @@ fn a_program_is_stopped_before_the_session_of_its_lock_can_be_over() {
 
 #[test]
 fn a_program_whose_lock_somebody_takes_away_is_stopped_by_the_chosen_signal() {
-    let stage = Stage::new();
+    let stage = stage();
     let script = "trap 'echo interrupted; exit 0' INT; echo held; sleep 1000 & wait";
-    let holder = stage.start(&lock(&["--signal", "INT"], &["--", "sh", "-c", script]));
+    let holder = stage.run(&lock(&["--signal", "INT"], &["--", "sh", "-c", script]));
     assert_eq!(holder.line(), "held");
     stage.good(&["deleteall", "/locks/a"]);
     let said = holder.ended();
@@ -125,7 +125,7 @@ fn a_program_whose_lock_somebody_takes_away_is_stopped_by_the_chosen_signal() {
 
 #[test]
 fn the_fencing_token_grows() {
-    let stage = Stage::new();
+    let stage = stage();
     let script = &["--", "sh", "-c", "echo $TOKEN"];
     let mut last = 0_i64;
     for _ in 0..3 {
@@ -138,10 +138,10 @@ fn the_fencing_token_grows() {
 
 #[test]
 fn a_holder_that_stood_still_for_too_long_stops_its_program_when_it_goes_on() {
-    let stage = Stage::new();
-    let first = stage.start(&lock(&["--session-timeout", "1s"], HOLD));
+    let stage = stage();
+    let first = stage.run(&lock(&["--session-timeout", "1s"], HOLD));
     assert_eq!(first.line(), "held");
-    let second = stage.start(&lock(&[], HOLD));
+    let second = stage.run(&lock(&[], HOLD));
     first.signal("STOP");
     assert_eq!(second.line(), "held");
     first.signal("CONT");

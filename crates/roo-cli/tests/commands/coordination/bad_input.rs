@@ -1,7 +1,8 @@
 use std::net::TcpListener;
 
-use crate::process::roo;
-use crate::{Said, Stage};
+use super::stage;
+use crate::support::Said;
+use crate::support::process::roo;
 
 /// Every command, at a path.
 fn commands(path: &str) -> [Vec<&str>; 6] {
@@ -23,16 +24,16 @@ fn servers_that_are_not_there_are_named() {
     for words in commands("/a") {
         let mut command = roo();
         command.args(["-s", &nobody, "--connect-timeout", "300ms"]);
-        let output = command.args(&words).output().unwrap();
-        Said::of(&output).refused(3, &format!("roo: cannot connect to {nobody}"));
-        let output = roo().args(["-s", "host:port"]).args(&words).output();
-        Said::of(&output.unwrap()).refused(2, "bad connect string");
+        Said::of(command.args(&words)).refused(3, &format!("roo: cannot connect to {nobody}"));
+        let mut command = roo();
+        let command = command.args(["-s", "host:port"]).args(&words);
+        Said::of(command).refused(2, "bad connect string");
     }
 }
 
 #[test]
 fn paths_that_are_none_are_refused() {
-    let stage = Stage::new();
+    let stage = stage();
     for path in ["no/slash", "", "/a//b", "/a/../b", "/a/"] {
         for words in commands(path) {
             let said = stage.roo(&words);
@@ -47,7 +48,7 @@ fn paths_that_are_none_are_refused() {
 
 #[test]
 fn what_is_not_permitted_is_said() {
-    let stage = Stage::new();
+    let stage = stage();
     let acl = "digest:u:0wCmr0RBxYx5xkdtlWtHRqvOEVM=:cdrwa";
     stage.good(&["create", "/locked", "x", acl]);
     for words in commands("/locked") {
@@ -72,8 +73,7 @@ fn wrong_words_are_refused_before_anything_is_done() {
         &["member", "/a", "me"],
         &["wait-for", "/a", "--gone", "--value", "x"],
     ] {
-        let output = roo().args(["-s", "127.0.0.1:1"]).args(words).output();
-        let said = Said::of(&output.unwrap());
+        let said = Said::of(roo().args(["-s", "127.0.0.1:1"]).args(words));
         assert_eq!(said.code, Some(2), "{words:?}: {said:?}");
     }
 }

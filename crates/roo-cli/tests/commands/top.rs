@@ -1,14 +1,9 @@
 //! `roo top` as people use it.
-#![allow(missing_docs, clippy::unwrap_used)]
-
-#[path = "server/process.rs"]
-#[allow(dead_code)]
-mod process;
 
 use std::io::{BufRead, BufReader};
 use std::process::{Output, Stdio};
 
-use process::{Server, configure, roo};
+use crate::support::process::{Server, configure, roo};
 use serde_json::Value;
 
 fn top(hosts: &str, words: &[&str]) -> Output {
