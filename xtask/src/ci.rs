@@ -55,6 +55,7 @@ const STEPS: &[Step] = &[
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
+    ("versions", || peers(&["versions"])),
     ("recipes", || peers(&["recipes"])),
     ("reconfig", || peers(&["reconfig"])),
     ("quorums", || peers(&["quorums"])),
