@@ -1,8 +1,14 @@
 //! `roo top` as people use it.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Output, Stdio};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Output, Stdio};
 
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
+
+use crate::support::Stage;
 use crate::support::process::{Server, configure, roo};
 use serde_json::Value;
 
@@ -91,4 +97,95 @@ fn what_cannot_be_shown_is_said_in_a_line() {
         assert_eq!(said.status.code(), Some(code), "{said:?}");
         assert!(text(&said.stderr).contains(line), "{said:?}");
     }
+}
+
+/// A terminal with a program on it.
+struct Terminal {
+    ours: File,
+    theirs: File,
+    child: Child,
+    shown: String,
+}
+
+impl Terminal {
+    fn start(mut command: Command) -> Self {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let theirs = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty());
+        let theirs = File::from(theirs.unwrap());
+        command.stdin(theirs.try_clone().unwrap());
+        command.stdout(theirs.try_clone().unwrap());
+        Self {
+            child: command.stderr(Stdio::null()).spawn().unwrap(),
+            ours: ours.into(),
+            theirs,
+            shown: String::new(),
+        }
+    }
+
+    /// Waits until something is shown that was not shown before.
+    fn shows(&mut self, what: &str) {
+        let mut bytes = [0; 4096];
+        loop {
+            if let Some(at) = self.shown.find(what) {
+                self.shown.drain(..at + what.len());
+                return;
+            }
+            let count = self.ours.read(&mut bytes).unwrap();
+            let text = String::from_utf8_lossy(&bytes[..count]);
+            self.shown.push_str(&text);
+        }
+    }
+
+    fn types(&mut self, keys: &str) {
+        self.ours.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Whether it waits for whole lines and shows what is typed, as shells want it.
+    fn is_as_before(&self) -> bool {
+        let modes = tcgetattr(&self.theirs).unwrap().local_modes;
+        modes.contains(LocalModes::ICANON | LocalModes::ECHO)
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn keys_sort_stop_and_end_it_and_the_terminal_is_as_before() {
+    let stage = Stage::new("");
+    let mut terminal = Terminal::start(stage.command(&["top", "--interval=100ms"]));
+    terminal.shows("1 of 1 servers answer");
+    assert!(!terminal.is_as_before());
+    terminal.types("xh");
+    terminal.shows("q ends, s sorts");
+    terminal.types("s");
+    terminal.shows("(by lag)");
+    terminal.types("p");
+    terminal.shows("(by lag, stopped");
+    terminal.types("p");
+    terminal.shows("(by lag)");
+    terminal.types("q");
+    terminal.shows("\x1b[?1049l");
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(0));
+    assert!(terminal.is_as_before());
+}
+
+#[test]
+fn a_signal_that_ends_it_leaves_the_terminal_as_before() {
+    let stage = Stage::new("");
+    let mut terminal = Terminal::start(stage.command(&["top", "--interval=100ms"]));
+    terminal.shows("1 of 1 servers answer");
+    let pid = terminal.child.id().to_string();
+    assert!(Command::new("kill").arg(pid).status().unwrap().success());
+    terminal.shows("\x1b[?1049l");
+    assert_eq!(terminal.child.wait().unwrap().code(), Some(143));
+    assert!(terminal.is_as_before());
 }
