@@ -32,7 +32,9 @@ const STEPS: &[Step] = &[
         crate::run("cargo", &["doc", "--workspace", "--no-deps"], &strict)
     }),
     ("tests", || {
-        crate::run("cargo", &["test", "--workspace"], &[])
+        let features = "roo-cli/dns-srv";
+        let all = ["test", "--workspace", "--features", features];
+        crate::run("cargo", &all, &[])
     }),
     // Rounds so short that each configuration has one.
     ("simulation", || {

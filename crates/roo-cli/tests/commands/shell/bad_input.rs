@@ -42,6 +42,31 @@ fn servers_that_are_not_there_or_are_something_else_are_named() {
     }
 }
 
+#[cfg(feature = "dns-srv")]
+#[test]
+fn names_without_servers_are_told() {
+    // It hears questions, and says nothing.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = silent.local_addr().unwrap().to_string();
+    let ask = |name_server: &str, words: &[&str]| {
+        let mut command = roo();
+        command.args([
+            "-s",
+            "dns-srv://_zk._tcp.test/app",
+            "--connect-timeout=500ms",
+        ]);
+        Said::of(command.args(words).env("ROO_NAME_SERVER", name_server))
+    };
+    for words in [&["ls", "/"] as &[&str], &["top", "--once"]] {
+        let line = "SRV records of _zk._tcp.test: no name server answers";
+        ask(&silent, words).refused(3, line);
+        ask("localhost", words).refused(2, "write IP:PORT");
+    }
+    let said = ask(&silent, &["top", "--once", "--only-given"]);
+    said.refused(2, "dns-srv:// names none");
+    roo_at("dns-srv://a,b", &["ls", "/"]).refused(2, "bad connect string");
+}
+
 #[test]
 fn usage_is_told_with_its_own_code() {
     let stage = Stage::new("");
