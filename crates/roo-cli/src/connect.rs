@@ -210,6 +210,15 @@ impl Failure {
     }
 }
 
+/// A text that may hold what somebody else wrote, fit for a line.
+pub(crate) fn in_one_line(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.text)
@@ -302,6 +311,11 @@ mod tests {
         for wrong in ["", "s", "-1s", "1.5s", "10 s", "10y", "99999999999999999d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_others_wrote_neither_breaks_a_line_nor_moves_the_cursor() {
+        assert_eq!(in_one_line("a `b`\n\u{1b}[2J"), "a `b`\\n\\u{1b}[2J");
     }
 
     #[test]

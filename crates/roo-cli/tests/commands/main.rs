@@ -3,6 +3,7 @@
 
 mod coordination;
 mod ensemble;
+mod faults;
 mod mirror;
 mod server;
 mod shell;
