@@ -122,6 +122,46 @@ fn a_reader_never_sees_half_of_a_set() {
 }
 
 #[test]
+fn a_set_is_delivered_whole_while_its_writers_never_rest() {
+    let stage = Stage::new("");
+    let here = host(&stage, "here");
+    for name in SET {
+        save(&here, name, "0");
+    }
+    stage.good(&["mirror", "push", "here", "/app"]);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let client = runtime.block_on(Client::connect(&stage.hosts, Options::default()));
+    let client = client.unwrap();
+    // Several at once, so that there is always one under way.
+    for writer in 0..4 {
+        let client = client.clone();
+        runtime.spawn(async move {
+            for round in 0.. {
+                let value = format!("{writer}-{round}");
+                let set = SET.iter().fold(Multi::new(), |multi, name| {
+                    multi.set(&format!("/app/{name}"), &value, Version::Any)
+                });
+                if client.multi(set).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..5 {
+        stage.good(&["mirror", "pull", "/app", "there"]);
+        let set = read_set(&stage.path().join("there")).unwrap();
+        assert!(set.iter().all(|text| *text == set[0]), "{set:?}");
+        seen.insert(set[0].clone());
+    }
+    assert!(seen.len() > 1, "{seen:?}");
+}
+
+#[test]
 fn a_reader_of_the_subtree_never_sees_half_of_a_set() {
     const ROUNDS: usize = 10;
     let stage = Stage::new("");
