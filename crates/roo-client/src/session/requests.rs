@@ -56,7 +56,7 @@ impl Session {
         }
     }
 
-    fn link(&self) -> Option<LinkId> {
+    pub(super) fn link(&self) -> Option<LinkId> {
         match self.phase {
             Phase::Connected { link, .. } => Some(link),
             _ => None,
