@@ -1,4 +1,5 @@
-//! The genuine article: Apache ZooKeeper 3.9.5 from Maven Central, kept under `target/interop`.
+//! The genuine article: releases of Apache ZooKeeper from Maven Central, kept under
+//! `target/interop`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,20 +10,96 @@ use anyhow::{Context, Result, ensure};
 
 use crate::servers::root;
 
+/// A release: the newest of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Its number.
+    pub version: &'static str,
+    /// The newest logback that its logging facade knows.
+    logback: &'static str,
+    /// What it does not know of what the newest knows, in the words of `interop/clients/roo`.
+    pub lacks: &'static [&'static str],
+}
+
+/// The release that RooKeeper is compared with.
+pub const NEWEST: Release = Release {
+    version: "3.9.5",
+    logback: "1.3.15",
+    lacks: &[],
+};
+
+/// Releases that our client is to serve too, the oldest first.
+pub const OLDER: [Release; 4] = [
+    Release {
+        version: "3.5.10",
+        logback: "1.2.13",
+        lacks: &[
+            "counts",
+            "multi_read",
+            "streams",
+            "who_am_i",
+            "event_zxid",
+            "multi_stat",
+        ],
+    },
+    Release {
+        version: "3.6.4",
+        logback: "1.2.13",
+        lacks: &["who_am_i", "watch_modes", "event_zxid", "multi_stat"],
+    },
+    Release {
+        version: "3.7.2",
+        logback: "1.2.13",
+        lacks: &["watch_modes", "event_zxid"],
+    },
+    Release {
+        version: "3.8.6",
+        logback: "1.2.13",
+        lacks: &["watch_modes", "event_zxid"],
+    },
+];
+
+/// The release of this number.
+///
+/// # Errors
+/// When none of [`OLDER`] has it.
+pub fn older(version: &str) -> Result<Release> {
+    let found = OLDER.iter().find(|release| release.version == version);
+    found.copied().with_context(|| {
+        let known = OLDER.map(|release| release.version).join(", ");
+        format!("no release {version} is known, but {known}")
+    })
+}
+
 /// The server, and what it needs to run that its own description marks as provided.
-const POM: &str = r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
+fn pom(release: Release) -> String {
+    let dependencies = [
+        ("org.apache.zookeeper", "zookeeper", release.version),
+        ("io.dropwizard.metrics", "metrics-core", "4.1.12.1"),
+        ("org.xerial.snappy", "snappy-java", "1.1.10.5"),
+        ("commons-cli", "commons-cli", "1.5.0"),
+        ("org.jline", "jline", "3.25.1"),
+        ("ch.qos.logback", "logback-classic", release.logback),
+    ];
+    let dependencies: String = dependencies
+        .iter()
+        .map(|(group, artifact, version)| {
+            format!(
+                "    <dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId>\
+                 <version>{version}</version></dependency>\n"
+            )
+        })
+        .collect();
+    format!(
+        r#"<project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>interop</groupId><artifactId>apache-zookeeper</artifactId><version>1</version>
   <dependencies>
-    <dependency><groupId>org.apache.zookeeper</groupId><artifactId>zookeeper</artifactId><version>3.9.5</version></dependency>
-    <dependency><groupId>io.dropwizard.metrics</groupId><artifactId>metrics-core</artifactId><version>4.1.12.1</version></dependency>
-    <dependency><groupId>org.xerial.snappy</groupId><artifactId>snappy-java</artifactId><version>1.1.10.5</version></dependency>
-    <dependency><groupId>commons-cli</groupId><artifactId>commons-cli</artifactId><version>1.5.0</version></dependency>
-    <dependency><groupId>org.jline</groupId><artifactId>jline</artifactId><version>3.25.1</version></dependency>
-    <dependency><groupId>ch.qos.logback</groupId><artifactId>logback-classic</artifactId><version>1.3.15</version></dependency>
-  </dependencies>
+{dependencies}  </dependencies>
 </project>
-"#;
+"#
+    )
+}
 
 /// Log lines of level WARN and above: the tests look for complaints about our files.
 const LOGBACK: &str = r#"<configuration>
@@ -31,8 +108,8 @@ const LOGBACK: &str = r#"<configuration>
 </configuration>
 "#;
 
-fn home() -> PathBuf {
-    root().join("target/interop/apache-3.9.5")
+fn home(release: Release) -> PathBuf {
+    root().join(format!("target/interop/apache-{}", release.version))
 }
 
 /// Fetches a Maven project's runtime libraries once, and gives the directory they are in.
@@ -67,13 +144,22 @@ pub fn libraries(dir: &Path, pom: &str) -> Result<PathBuf> {
     Ok(lib)
 }
 
-/// The class path of the genuine server and its shell.
+/// The class path of the newest release and its shell.
 ///
 /// # Errors
 /// When it cannot be fetched.
 pub fn class_path() -> Result<OsString> {
-    let lib = libraries(&home(), POM)?;
-    let conf = home().join("conf");
+    class_path_of(NEWEST)
+}
+
+/// The class path of a release.
+///
+/// # Errors
+/// When it cannot be fetched.
+pub fn class_path_of(release: Release) -> Result<OsString> {
+    let home = home(release);
+    let lib = libraries(&home, &pom(release))?;
+    let conf = home.join("conf");
     fs::create_dir_all(&conf)?;
     fs::write(conf.join("logback.xml"), LOGBACK)?;
     let mut path = OsString::from(lib.join("*"));

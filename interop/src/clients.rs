@@ -5,6 +5,7 @@
 
 mod programs;
 mod shell;
+pub mod versions;
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -58,8 +59,19 @@ impl Setting {
     const fn name(self) -> &'static str {
         match self {
             Self::Alone(Kind::Apache) => "apache",
+            Self::Alone(Kind::Older(release)) => release.version,
             Self::Alone(Kind::Roo) => "roo",
             Self::Ensemble => "ensemble",
+        }
+    }
+}
+
+impl Setting {
+    /// What the servers do not know, in the words of our program.
+    const fn lacks(self) -> &'static [&'static str] {
+        match self {
+            Self::Alone(Kind::Older(release)) => release.lacks,
+            _ => &[],
         }
     }
 }
@@ -167,8 +179,12 @@ pub fn run(arguments: &ClientsArgs) -> Result<ExitCode> {
         "no client is called {}",
         only.unwrap_or_default()
     );
+    Ok(print_table(&outcomes))
+}
+
+fn print_table(outcomes: &[Outcome]) -> ExitCode {
     println!("\nclient    server    passed  failed");
-    for outcome in &outcomes {
+    for outcome in outcomes {
         let failed = match &outcome.failed {
             Ok(count) => count.to_string(),
             Err(why) => why.clone(),
@@ -179,12 +195,11 @@ pub fn run(arguments: &ClientsArgs) -> Result<ExitCode> {
             outcome.client, outcome.passed
         );
     }
-    let good = outcomes.iter().all(Outcome::is_good);
-    Ok(if good {
+    if outcomes.iter().all(Outcome::is_good) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 /// Runs the programs of all clients, or of one.
@@ -199,8 +214,11 @@ fn main_matrix(setting: Setting, only: Option<&str>, outcomes: &mut Vec<Outcome>
         let work = root().join("target/interop/clients").join(program.client);
         fs::create_dir_all(&work)?;
         let source = root().join("interop/clients").join(program.client);
-        let said = (program.prepare)(&source, &work)
-            .and_then(|command| converse(command, &stage, &work.join(format!("{name}.txt"))));
+        let said = (program.prepare)(&source, &work).and_then(|mut command| {
+            let transcript = work.join(format!("{name}.txt"));
+            command.env("LACKS", setting.lacks().join(","));
+            converse(command, &stage, &transcript)
+        });
         let (passed, failed) = match said {
             Ok((passed, failed)) => (passed, Ok(failed)),
             Err(error) => {

@@ -49,6 +49,8 @@ enum Command {
     Reconfig(reconfig::ReconfigArgs),
     /// The test suites of the clients' own packages.
     Suites(suites::SuitesArgs),
+    /// Our client and our commands with older releases of Apache ZooKeeper.
+    Versions(clients::versions::VersionsArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
             Command::Recipes(arguments) => recipes::run(&arguments),
             Command::Reconfig(arguments) => reconfig::run(&arguments),
             Command::Suites(arguments) => suites::run(&arguments),
+            Command::Versions(arguments) => clients::versions::run(&arguments),
         }
     };
     run().unwrap_or_else(|error| {

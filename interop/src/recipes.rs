@@ -16,6 +16,7 @@ use anyhow::{Context, Result, ensure};
 use clap::{Args, ValueEnum};
 use roo_client::Client;
 
+use crate::apache;
 use crate::ensemble::Ensemble;
 use crate::servers::{Kind, Server, root};
 use peers::Peer;
@@ -42,6 +43,9 @@ pub struct RecipesArgs {
     /// Which servers to run against.
     #[arg(long, value_enum, default_value_t = Against::All)]
     server: Against,
+    /// Against this older release of the genuine server instead, such as 3.5.10.
+    #[arg(long)]
+    release: Option<String>,
     /// Only this scenario.
     #[arg(long)]
     only: Option<String>,
@@ -119,23 +123,29 @@ pub fn run(arguments: &RecipesArgs) -> Result<ExitCode> {
     let work = root().join("target/interop/recipes");
     fs::create_dir_all(&work)?;
     let mut good = true;
-    let settings: &[&str] = match arguments.server {
-        Against::All => &["apache", "roo", "ensemble"],
-        Against::Apache => &["apache"],
-        Against::Roo => &["roo"],
-        Against::Ensemble => &["ensemble"],
+    let (apache, roo) = (("apache", Some(Kind::Apache)), ("roo", Some(Kind::Roo)));
+    let ensemble = ("ensemble", None);
+    let settings = match (&arguments.release, arguments.server) {
+        (Some(version), _) => {
+            let release = apache::older(version)?;
+            vec![(release.version, Some(Kind::Older(release)))]
+        }
+        (None, Against::All) => vec![apache, roo, ensemble],
+        (None, Against::Apache) => vec![apache],
+        (None, Against::Roo) => vec![roo],
+        (None, Against::Ensemble) => vec![ensemble],
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    for setting in settings {
+    for (setting, kind) in settings {
         let data = work.join(setting);
         if data.exists() {
             fs::remove_dir_all(&data)?;
         }
         let lines = &["tickTime=500", "minSessionTimeout=1000"];
-        match *setting {
-            "ensemble" => {
+        match kind {
+            None => {
                 let ensemble = Ensemble::start(Kind::Roo, 3, 0, &data, lines)?;
                 let hosts: Vec<String> = ensemble
                     .addresses()
@@ -144,12 +154,7 @@ pub fn run(arguments: &RecipesArgs) -> Result<ExitCode> {
                     .collect();
                 good &= runtime.block_on(meet(setting, &hosts.join(","), &work, arguments))?;
             }
-            name => {
-                let kind = if name == "apache" {
-                    Kind::Apache
-                } else {
-                    Kind::Roo
-                };
+            Some(kind) => {
                 let server = Server::start(kind, &data, lines)?;
                 let hosts = server.address.to_string();
                 good &= runtime.block_on(meet(setting, &hosts, &work, arguments))?;

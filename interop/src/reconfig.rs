@@ -288,7 +288,7 @@ impl Stage {
         self.ensemble.members[server].stop()?;
         match self.kind {
             // A server that is in no list, its own file's neither, does not start.
-            Kind::Apache => self.launch(server)?,
+            Kind::Apache | Kind::Older(_) => self.launch(server)?,
             Kind::Roo => self.ensemble.members[server].come_back()?,
         }
         self.add(&[server], Part::Participant)

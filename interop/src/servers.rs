@@ -12,15 +12,29 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::apache;
+use crate::apache::{self, Release};
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Apache ZooKeeper 3.9.5.
+    /// The release of Apache ZooKeeper that RooKeeper is compared with.
     Apache,
+    /// Another release.
+    Older(Release),
     /// RooKeeper, as `cargo build --release` makes it.
     Roo,
+}
+
+impl Kind {
+    /// Which release of Apache ZooKeeper it is, if it is one.
+    #[must_use]
+    pub const fn release(self) -> Option<Release> {
+        match self {
+            Self::Apache => Some(apache::NEWEST),
+            Self::Older(release) => Some(release),
+            Self::Roo => None,
+        }
+    }
 }
 
 /// The root of the repository.
@@ -88,7 +102,9 @@ pub fn free_ports_in(bounds: (u16, u16), count: usize) -> Result<Vec<u16>> {
 
 /// The text of zoo.cfg; `lines` take precedence.
 fn configuration(kind: Kind, data_dir: &Path, port: u16, lines: &[&str]) -> String {
-    let admin = (kind == Kind::Apache).then(|| "admin.enableServer=false".to_owned());
+    let admin = kind
+        .release()
+        .map(|_| "admin.enableServer=false".to_owned());
     [
         "tickTime=2000".to_owned(),
         format!("dataDir={}", data_dir.display()),
@@ -173,11 +189,13 @@ impl Server {
         let base = data_dir.with_extension("cfg");
         let log = data_dir.with_extension("log");
         let output = File::options().create(true).append(true).open(&log)?;
-        let mut command = match kind {
-            Kind::Apache => {
+        let mut command = match kind.release() {
+            Some(release) => {
                 let mut java = Command::new("java");
-                java.arg("-cp").arg(apache::class_path()?);
+                java.arg("-cp").arg(apache::class_path_of(release)?);
                 java.arg("-Dzookeeper.forceSync=no").arg("-Xmx1g");
+                // Releases before 3.8 look for the beans of a log library that is not there.
+                java.arg("-Dzookeeper.jmx.log4j.disable=true");
                 let text = fs::read_to_string(&base)?;
                 for line in text.lines().filter(|line| line.starts_with("znode.")) {
                     java.arg(format!("-D{line}"));
@@ -186,7 +204,7 @@ impl Server {
                     .arg(&base);
                 java
             }
-            Kind::Roo => {
+            None => {
                 let mut words = program
                     .iter()
                     .map(OsString::from)

@@ -168,7 +168,7 @@ impl Bench {
         let serve = bin.join("serve");
         let script = match kind {
             Kind::Roo => format!("exec '{}' server \"$@\"\n", roo_binary().display()),
-            Kind::Apache => format!(
+            Kind::Apache | Kind::Older(_) => format!(
                 "config=$1\nshift\n\
                  exec '{}' -cp '{}' -Xmx512m -Dzookeeper.forceSync=no \
                  -Dzookeeper.admin.enableServer=false \"$@\" \

@@ -32,7 +32,9 @@ const STEPS: &[Step] = &[
         crate::run("cargo", &["doc", "--workspace", "--no-deps"], &strict)
     }),
     ("tests", || {
-        crate::run("cargo", &["test", "--workspace"], &[])
+        let features = "roo-cli/dns-srv";
+        let all = ["test", "--workspace", "--features", features];
+        crate::run("cargo", &all, &[])
     }),
     // Rounds so short that each configuration has one.
     ("simulation", || {
@@ -55,6 +57,7 @@ const STEPS: &[Step] = &[
     }),
     ("directories", || peers(&["exchange"])),
     ("clients", || peers(&["clients"])),
+    ("versions", || peers(&["versions"])),
     ("recipes", || peers(&["recipes"])),
     ("reconfig", || peers(&["reconfig"])),
     ("quorums", || peers(&["quorums"])),

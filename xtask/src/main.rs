@@ -21,7 +21,7 @@ const HELP: &str = "cargo xtask COMMAND
   tidy                  the rules of the house that are no lints
   fuzz [--minutes N] [TARGET]
                         random bytes for every decoder (docs/internals/fuzzing.md)
-  interop [ARGUMENTS]   foreign peers: abuse, bench, chaos, clients, diff, ensemble-errors, exchange, instructions, ops, suites (see `interop --help`)
+  interop [ARGUMENTS]   foreign peers: abuse, bench, chaos, clients, diff, ensemble-errors, exchange, instructions, ops, suites, versions (see `interop --help`)
   sim [--seeds N] [--seed S] [--minutes M] [--rebreak] [--exhaustive]
                         ensembles that are simulated under seeds (docs/internals/simulation.md)
   chaos [--minutes N] [--servers N] [--seed S]

@@ -2,6 +2,7 @@
 //! What the commands do stands elsewhere.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ const DEFAULT_SERVERS: &str = "127.0.0.1:2181";
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectArguments {
-    /// Servers and chroot, as HOST:PORT,HOST:PORT/CHROOT; else ROO_SERVERS, else 127.0.0.1:2181.
+    /// Servers and chroot, as HOST:PORT,HOST:PORT/CHROOT, or dns-srv://NAME/CHROOT; else
+    /// ROO_SERVERS, else 127.0.0.1:2181.
     #[arg(short = 's', long = "server", value_name = "HOSTS")]
     pub server: Option<String>,
     /// The session's timeout that is asked for, as 10s or 500ms; milliseconds without a unit. [default: 30s]
@@ -86,10 +88,26 @@ impl ConnectArguments {
     /// string is none.
     pub(crate) async fn connect(&self) -> Result<Client, Failure> {
         let servers = self.servers();
-        Client::connect(&servers, self.options())
+        let options = Options {
+            name_server: name_server()?,
+            ..self.options()
+        };
+        Client::connect(&servers, options)
             .await
             .map_err(|error| Failure::connecting(&error, &servers))
     }
+}
+
+/// Whom to ask for what `dns-srv://NAME` names: the system's name servers, or ROO_NAME_SERVER.
+fn name_server() -> Result<Option<SocketAddr>, Failure> {
+    let set = std::env::var("ROO_NAME_SERVER").ok();
+    let Some(text) = set.filter(|text| !text.trim().is_empty()) else {
+        return Ok(None);
+    };
+    text.trim().parse().map(Some).map_err(|_| {
+        let text = format!("ROO_NAME_SERVER={text:?}: write IP:PORT, for example 127.0.0.1:8600");
+        Failure::usage(text)
+    })
 }
 
 /// How a command ended; every command of `roo` that speaks to a server keeps to these numbers.
@@ -192,6 +210,15 @@ impl Failure {
     }
 }
 
+/// A text that may hold what somebody else wrote, fit for a line.
+pub(crate) fn in_one_line(text: &str) -> String {
+    let shown = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.text)
@@ -284,6 +311,11 @@ mod tests {
         for wrong in ["", "s", "-1s", "1.5s", "10 s", "10y", "99999999999999999d"] {
             assert!(parse_duration(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_others_wrote_neither_breaks_a_line_nor_moves_the_cursor() {
+        assert_eq!(in_one_line("a `b`\n\u{1b}[2J"), "a `b`\\n\\u{1b}[2J");
     }
 
     #[test]

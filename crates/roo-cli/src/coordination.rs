@@ -3,12 +3,14 @@
 //!
 //! In reading order: [`hold`] runs the program while [`tenure`] makes sure of the session,
 //! [`program`] starts and stops it, [`watchdog`] stops it when we are killed, [`signals`] are those
-//! that we get; then a file for each command.
+//! that we get; [`mod@line`] what the commands have in common in which one stands in line; then a file for
+//! each command.
 
 mod barrier;
 mod counter;
 mod elect;
 mod hold;
+mod line;
 mod lock;
 mod member;
 mod program;
@@ -17,6 +19,7 @@ mod tenure;
 mod wait_for;
 mod watchdog;
 
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -75,7 +78,7 @@ pub(crate) enum Coordination {
   roo lock /locks/ledger --fencing-env TOKEN -- sh -c 'write-ledger --token $TOKEN'
   roo lock /locks/deploy --signal INT --grace 20s --session-timeout 60s -- deploy
   roo lock /locks/deploy --list"))]
-    Lock(lock::LockArguments),
+    Lock(line::LineArguments),
     /// Runs a program while being the leader.
     ///
     /// Stands for the leadership at PATH, runs CMD when it is had, and hands over when CMD ends. With
@@ -141,53 +144,36 @@ Exit codes: 0 it is so; 1 a server refused it; 2 wrong arguments; 3 no server; 4
 
 /// Runs one of them.
 pub(crate) fn run(command: Coordination, before: &ConnectArguments) -> ExitCode {
+    let work: Pin<Box<dyn Future<Output = _> + '_>>;
+    let (mut own_code, mut json) = (None, false);
     match command {
         Coordination::Lock(arguments) => {
-            let code = arguments.program.failure_code;
-            ended(connect::block_on(lock::run(arguments, before)), code, false)
+            own_code = arguments.program.failure_code;
+            work = Box::pin(lock::run(arguments, before));
         }
         Coordination::Elect(arguments) => {
-            let code = arguments.program.failure_code;
-            ended(
-                connect::block_on(elect::run(arguments, before)),
-                code,
-                false,
-            )
+            own_code = arguments.line.program.failure_code;
+            work = Box::pin(elect::run(arguments, before));
         }
         Coordination::Counter(arguments) => {
-            let json = arguments.json;
-            ended(
-                connect::block_on(counter::run(arguments, before)),
-                None,
-                json,
-            )
+            json = arguments.json;
+            work = Box::pin(counter::run(arguments, before));
         }
         Coordination::Barrier(arguments) => {
-            let code = arguments.program.failure_code;
-            ended(
-                connect::block_on(barrier::run(arguments, before)),
-                code,
-                false,
-            )
+            own_code = arguments.program.failure_code;
+            work = Box::pin(barrier::run(arguments, before));
         }
         Coordination::Member(arguments) => {
-            let code = arguments.program.failure_code;
-            ended(
-                connect::block_on(member::run(arguments, before)),
-                code,
-                false,
-            )
+            own_code = arguments.program.failure_code;
+            work = Box::pin(member::run(arguments, before));
         }
         Coordination::WaitFor(arguments) => {
-            let json = arguments.json;
-            ended(
-                connect::block_on(wait_for::run(arguments, before)),
-                None,
-                json,
-            )
+            json = arguments.json;
+            work = Box::pin(wait_for::run(arguments, before));
         }
-        Coordination::Watchdog => watchdog::run(),
+        Coordination::Watchdog => return watchdog::run(),
     }
+    ended(connect::block_on(work), own_code, json)
 }
 
 /// Tells a failure, and gives the code to end with.

@@ -1,11 +1,13 @@
 //! `roo log` and `roo snapshot`: what is in the files, ours or Apache's, and whether it is sound.
 //! They change nothing, so they may be used beside a running server.
 //!
-//! In reading order: [`log`], [`snapshot`], [`json`] how both look to programs.
+//! In reading order: [`log`], [`snapshot`], [`words`] how both look to people, [`json`] how they do to
+//! programs.
 
 mod json;
 mod log;
 mod snapshot;
+mod words;
 
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};

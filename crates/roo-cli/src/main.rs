@@ -14,9 +14,11 @@ mod shell;
 mod top;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
+use signal_hook::consts::SIGXFSZ;
 
 use connect::{ConnectArguments, Exit};
 
@@ -61,7 +63,15 @@ enum Command {
     Extra(shell::Extra),
 }
 
+/// A file that may not grow (`ulimit -f`) is to be a failed write with a message, like a full disk;
+/// without a handler the system ends the process without a word.
+fn survive_file_size_limit() {
+    // Where that cannot be, the system's way remains.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+}
+
 fn main() -> ExitCode {
+    survive_file_size_limit();
     let words: Vec<_> = std::env::args_os().skip(1).collect();
     let words: Option<Vec<String>> = words
         .into_iter()

@@ -1,11 +1,13 @@
 //! `roo mirror`: keeps a directory of files and a subtree equal, once or live.
 //!
 //! [`plan`] compares both sides with what they held when they were last equal, which [`state`]
-//! remembers; [`remote`] reads and changes the subtree, [`local`] the files of the directory,
-//! [`sets`] a directory that shows whole sets; [`step`] is one comparison with what follows from
-//! it, [`follow`] repeats it whenever something changes, [`report`] tells of it.
+//! remembers; [`remote`] reads and changes the subtree, by [`image`] as it was at one moment,
+//! [`local`] the files of the directory, [`sets`] a directory that shows whole sets; [`step`] is one
+//! comparison with what follows from it, [`follow`] repeats it whenever something changes,
+//! [`report`] tells of it.
 
 mod follow;
+mod image;
 mod local;
 mod plan;
 mod remote;

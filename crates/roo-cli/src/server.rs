@@ -2,15 +2,13 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use clap::Args;
 use roo_server::admin::words::VERSION;
 use roo_server::config::parse::Settings;
 use roo_server::config::{ConfigError, LogFormat, ServerConfig};
 use roo_server::node::Node;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use tracing_subscriber::EnvFilter;
 
@@ -152,18 +150,8 @@ fn raise_descriptor_limit() {
     }
 }
 
-/// A file that may not grow (`ulimit -f`) is to be a failed write with a message, like a full disk;
-/// without a handler the system ends the process without a word.
-fn survive_file_size_limit() {
-    let noted = Arc::new(AtomicBool::new(false));
-    if let Err(error) = signal_hook::flag::register(SIGXFSZ, noted) {
-        tracing::warn!(%error, "cannot handle the signal of the file size limit");
-    }
-}
-
 fn serve(config: ServerConfig) -> ExitCode {
     raise_descriptor_limit();
-    survive_file_size_limit();
     let data_dir = config.data_dir.clone();
     let mut signals = match Signals::new([SIGINT, SIGTERM]) {
         Ok(signals) => signals,

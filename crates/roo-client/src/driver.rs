@@ -19,9 +19,12 @@ use crate::hub::Hub;
 use crate::options::Options;
 use crate::session::{Effect, Event, LinkId, Notice, Session};
 use link::Link;
+use resolve::Lookup;
 
 mod link;
 mod resolve;
+#[cfg(feature = "dns-srv")]
+mod srv;
 
 /// Events taken from callers in one go. Limit: pieces.
 const EVENTS_MAX: usize = 1024;
@@ -42,7 +45,7 @@ struct Driver {
     tasks: JoinSet<Done>,
     attempts: HashMap<LinkId, AbortHandle>,
     link: Option<Link>,
-    lookup_timeout: Duration,
+    lookup: Lookup,
     reply_bytes_max: usize,
     /// Calls that were answered since a caller was last heard.
     answered: usize,
@@ -55,7 +58,13 @@ pub(crate) fn spawn(hosts: Hosts, options: Options, hub: Hub) {
     let driver = Driver {
         hosts: Arc::new(hosts),
         hub,
-        lookup_timeout: options.connect_timeout,
+        lookup: Lookup {
+            // So that what came of it is told before the first connection is given up.
+            wait: options
+                .connect_timeout
+                .min(options.first_connection_wait / 2),
+            name_server: options.name_server,
+        },
         reply_bytes_max: options.max_reply_bytes,
         session: Session::new(options, seed, Time(0), &mut effects),
         effects,
@@ -200,13 +209,10 @@ impl Driver {
                 }
             }
             Effect::Resolve => {
-                let (hosts, wait) = (Arc::clone(&self.hosts), self.lookup_timeout);
+                let (hosts, lookup) = (Arc::clone(&self.hosts), self.lookup);
                 self.tasks.spawn(async move {
-                    let (addresses, failures) = resolve::all(&hosts.servers, wait).await;
-                    Done::Event(Event::Resolved {
-                        addresses,
-                        failures,
-                    })
+                    let (places, failures) = resolve::all(&hosts.servers, lookup).await;
+                    Done::Event(Event::Resolved { places, failures })
                 });
             }
             Effect::OpenLink { link, address } => {
@@ -223,7 +229,7 @@ impl Driver {
                 }
             }
             Effect::Probe { probe, address } => {
-                let wait = self.lookup_timeout;
+                let wait = self.lookup.wait;
                 let attempt = self.tasks.spawn(async move {
                     match timeout(wait, is_read_write(address)).await {
                         Ok(Ok(read_write)) => Done::Event(Event::Probed { probe, read_write }),

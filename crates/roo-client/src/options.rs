@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use roo_proto::connect::PASSWORD_SIZE;
@@ -52,6 +53,9 @@ pub struct Options {
     /// Decides what is random: the order of servers, the lengths of pauses, the beginnings of names.
     /// `None`, the default, draws one.
     pub seed: Option<u64>,
+    /// Which name server to ask for what `dns-srv://name` names, such as Consul's at port 8600.
+    /// `None`, the default, asks those of the system.
+    pub name_server: Option<SocketAddr>,
     /// A session to go on with, from [`crate::Client::credentials`] of an earlier client; `None`
     /// begins a new one.
     pub credentials: Option<Credentials>,
@@ -72,6 +76,7 @@ impl Default for Options {
             back_off: BackOff::default(),
             auth: Vec::new(),
             seed: None,
+            name_server: None,
             credentials: None,
         }
     }
@@ -93,6 +98,7 @@ impl fmt::Debug for Options {
             .field("watch_buffer_max", &self.watch_buffer_max)
             .field("back_off", &self.back_off)
             .field("auth", &schemes)
+            .field("name_server", &self.name_server)
             .field("credentials", &self.credentials)
             .finish()
     }

@@ -54,13 +54,29 @@ pub struct CallId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WatcherId(pub u64);
 
+/// Where a server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Its address.
+    pub address: SocketAddr,
+    /// Those of a lower number are tried before others, as SRV records say.
+    pub priority: u16,
+}
+
+impl From<SocketAddr> for Place {
+    fn from(address: SocketAddr) -> Self {
+        let priority = 0;
+        Self { address, priority }
+    }
+}
+
 /// What a session is told.
 #[derive(Clone, Debug)]
 pub enum Event {
     /// The names of the servers were looked up.
     Resolved {
         /// Where they are, in any order.
-        addresses: Vec<SocketAddr>,
+        places: Vec<Place>,
         /// What could not be found out, one line each.
         failures: Vec<String>,
     },
@@ -422,10 +438,9 @@ impl Session {
             return;
         }
         match event {
-            Event::Resolved {
-                addresses,
-                failures,
-            } => self.on_resolved(now, addresses, failures, effects),
+            Event::Resolved { places, failures } => {
+                self.on_resolved(now, places, failures, effects);
+            }
             Event::LinkOpened { link } => self.on_link_opened(now, link, effects),
             Event::LinkClosed { link, why } => self.on_link_closed(now, link, &why, effects),
             Event::Received { link, packet } => self.on_received(now, link, &packet, effects),

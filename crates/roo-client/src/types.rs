@@ -129,7 +129,8 @@ impl From<i32> for Version {
 pub struct Created {
     /// Its path, with the digits of a sequential node.
     pub path: String,
-    /// Its facts; `czxid` orders it among all changes.
+    /// Its facts; `czxid` orders it among all changes. All zero where servers before 3.7 made it in
+    /// a multi: they do not tell.
     pub stat: Stat,
     /// The transaction that created it.
     pub zxid: Zxid,

@@ -398,7 +398,7 @@ impl World {
         match effect {
             Effect::Resolve => {
                 let event = Event::Resolved {
-                    addresses: (0..count).map(address_of).collect(),
+                    places: (0..count).map(|server| address_of(server).into()).collect(),
                     failures: Vec::new(),
                 };
                 process.session.handle(now, event, &mut process.effects);

@@ -13,7 +13,7 @@ use super::{Outcome, Setting, Stage};
 use crate::apache;
 use crate::servers::{roo_binary, root};
 
-const SCRIPT: &str = include_str!("../../clients/shell/script.txt");
+pub(super) const SCRIPT: &str = include_str!("../../clients/shell/script.txt");
 
 /// Commands that are run one by one: standard output, standard error and exit code are compared.
 const ONE_BY_ONE: &[&[&str]] = &[
@@ -29,7 +29,7 @@ const ONE_BY_ONE: &[&[&str]] = &[
 
 /// Whose shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shell {
+pub(super) enum Shell {
     ZkCli,
     Roo,
 }
@@ -111,7 +111,7 @@ fn differences(expected: &[String], said: &[String], who: &str) -> usize {
 }
 
 /// Each command with its output, less what differs from run to run; then all events.
-fn converse(shell: Shell, stage: &Stage, name: &str) -> Result<Vec<String>> {
+pub(super) fn converse(shell: Shell, stage: &Stage, name: &str) -> Result<Vec<String>> {
     let work = root().join("target/interop/clients/shell");
     fs::create_dir_all(&work)?;
     let script = work.join("script.txt");
@@ -190,7 +190,7 @@ fn is_logged(line: &str) -> bool {
 
 /// What differs from run to run is taken out: times, session ids, epochs, the order of children,
 /// and events, which come when they come.
-fn normalise(part: &str) -> String {
+pub(super) fn normalise(part: &str) -> String {
     let mut lines: Vec<String> = part
         .lines()
         .filter(|line| !line.trim().is_empty() && !line.contains("WatchedEvent"))

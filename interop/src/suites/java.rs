@@ -156,7 +156,7 @@ fn run_class(bench: &Bench, class_path: &OsString, class: &str) -> Result<String
     let property = |key: &str, value: &Path| format!("-D{key}={}", value.display());
     // Ports are dealt out by the number of the process among those that run at once.
     let number = match bench.kind {
-        Kind::Apache => 5,
+        Kind::Apache | Kind::Older(_) => 5,
         Kind::Roo => 2,
     };
     let mut command = Command::new("java");

@@ -1,6 +1,5 @@
 //! `roo elect`.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use roo_client::recipes::{Latch, Leadership};
 use roo_client::{Client, ErrorKind, Version};
 
 use super::hold::{self, Held, Holding};
-use super::lock;
-use super::program::{self, ProgramArguments};
+use super::line::{self, LineArguments};
+use super::program;
 use super::signals::Signals;
 use crate::connect::{ConnectArguments, Exit, Failure, parse_duration};
 
@@ -19,36 +18,17 @@ const GIVE_WAY: &[u8] = b"__REVOKE__";
 
 #[derive(Args, Debug)]
 pub(crate) struct ElectArguments {
-    /// The node of the election.
-    path: String,
-    /// What this candidate calls itself. [default: the host's name and the process's id]
-    #[arg(long, value_name = "NAME", default_value_t = lock::default_id(), hide_default_value = true)]
-    id: String,
+    #[command(flatten)]
+    pub(super) line: LineArguments,
     /// Stands again when CMD has ended or the leadership was lost, with a new session if need be.
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["timeout", "list"])]
     again: bool,
     /// How long to wait before standing again.
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = parse_duration)]
     pause: Duration,
-    /// How long to wait for the leadership.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "again")]
-    timeout: Option<Duration>,
-    /// Gives CMD the term in this variable: a number that grows from leader to leader.
-    #[arg(long, value_name = "VAR", value_parser = hold::parse_variable)]
-    fencing_env: Option<OsString>,
-    /// Prints the candidates, the leader first, instead of standing.
-    #[arg(long, conflicts_with_all = ["command", "again", "hand_over"])]
-    list: bool,
-    /// Prints an object a line with --list.
-    #[arg(long, requires = "list")]
-    json: bool,
     /// Asks the leader to hand over, instead of standing; it may take a while, or refuse.
-    #[arg(long, conflicts_with_all = ["command", "again"])]
+    #[arg(long, conflicts_with_all = ["command", "again", "list"])]
     hand_over: bool,
-    #[command(flatten)]
-    pub(super) program: ProgramArguments,
-    #[command(flatten)]
-    connect: ConnectArguments,
 }
 
 /// Whether a turn at the leadership was the last one.
@@ -62,12 +42,12 @@ pub(super) async fn run(
     arguments: ElectArguments,
     before: &ConnectArguments,
 ) -> Result<ExitCode, Failure> {
-    let looks = arguments.list || arguments.hand_over;
-    if arguments.program.command.is_empty() && !looks {
+    let looks = arguments.line.list || arguments.hand_over;
+    if arguments.line.program.command.is_empty() && !looks {
         return Err(Failure::usage("elect: there is no CMD: write it behind --"));
     }
     let mut signals = Signals::listen()?;
-    let connect = arguments.connect.clone().or(before);
+    let connect = arguments.line.connect.clone().or(before);
     let mut client = super::session(&connect, &mut signals).await?;
     if looks {
         let done = look(&client, &arguments).await;
@@ -118,19 +98,19 @@ async fn turn(
     arguments: &ElectArguments,
     signals: &mut Signals,
 ) -> Result<(ExitCode, Last), Failure> {
-    let path = &arguments.path;
-    let latch = Latch::new(client, path, &arguments.id);
+    let path = &arguments.line.path;
+    let latch = Latch::new(client, path, &arguments.line.id);
     let what = format!("elect {}", path.escape_debug());
     let leads = async { Ok(latch.lead().await?) };
-    let leadership = super::wait(&what, arguments.timeout, signals, leads).await?;
+    let leadership = super::wait(&what, arguments.line.timeout, signals, leads).await?;
     let node = leadership.path();
-    let environment = hold::fencing(arguments.fencing_env.as_ref(), leadership.term());
+    let environment = hold::fencing(arguments.line.fencing_env.as_ref(), leadership.term());
     let holding = Holding {
         client,
         node: &node,
     };
     let held = holding.run(
-        &arguments.program,
+        &arguments.line.program,
         &environment,
         signals,
         leadership.lost(),
@@ -158,10 +138,10 @@ async fn asked(leadership: &Leadership) {
 
 /// Shows the candidates, or asks the leader to go.
 async fn look(client: &Client, arguments: &ElectArguments) -> Result<(), Failure> {
-    let path = &arguments.path;
-    let latch = Latch::new(client, path, &arguments.id);
-    if arguments.list {
-        return lock::print(&latch.candidates().await?, arguments.json);
+    let path = &arguments.line.path;
+    let latch = Latch::new(client, path, &arguments.line.id);
+    if arguments.line.list {
+        return line::print(&latch.candidates().await?, arguments.line.json);
     }
     let Some(leader) = latch.leader().await? else {
         let text = format!("elect {}: nobody leads", path.escape_debug());

@@ -1,53 +1,18 @@
 //! `roo lock`.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::Args;
 use roo_client::Client;
-use roo_client::recipes::{Contender, ContenderOptions, Lock, LockGuard};
-use serde_json::json;
+use roo_client::recipes::{ContenderOptions, Lock, LockGuard};
 
 use super::hold::{self, Held, Holding};
-use super::program::{self, ProgramArguments};
+use super::line::{self, LineArguments};
+use super::program;
 use super::signals::Signals;
-use crate::connect::{ConnectArguments, Exit, Failure, parse_duration};
-
-#[derive(Args, Debug)]
-pub(crate) struct LockArguments {
-    /// The lock's node.
-    path: String,
-    /// How long to wait for the lock; 0: take it only if it is free now.
-    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
-    timeout: Option<Duration>,
-    /// Gives CMD the fencing token in this variable: a number that grows from holder to holder.
-    #[arg(long, value_name = "VAR", value_parser = hold::parse_variable)]
-    fencing_env: Option<OsString>,
-    /// What others see of who holds or waits. [default: the host's name and the process's id]
-    #[arg(long, value_name = "NAME", default_value_t = default_id(), hide_default_value = true)]
-    id: String,
-    /// Prints who holds and who waits, in order, instead of running anything.
-    #[arg(long, conflicts_with = "command")]
-    list: bool,
-    /// Prints an object a line with --list.
-    #[arg(long, requires = "list")]
-    json: bool,
-    #[command(flatten)]
-    pub(super) program: ProgramArguments,
-    #[command(flatten)]
-    connect: ConnectArguments,
-}
-
-/// The host's name and the process's id.
-pub(super) fn default_id() -> String {
-    let host = rustix::system::uname();
-    let host = host.nodename().to_string_lossy().into_owned();
-    format!("{host}:{}", std::process::id())
-}
+use crate::connect::{ConnectArguments, Exit, Failure};
 
 pub(super) async fn run(
-    arguments: LockArguments,
+    arguments: LineArguments,
     before: &ConnectArguments,
 ) -> Result<ExitCode, Failure> {
     if arguments.program.command.is_empty() && !arguments.list {
@@ -62,7 +27,7 @@ pub(super) async fn run(
 
 async fn with(
     client: &Client,
-    arguments: &LockArguments,
+    arguments: &LineArguments,
     signals: &mut Signals,
 ) -> Result<ExitCode, Failure> {
     let path = &arguments.path;
@@ -72,7 +37,7 @@ async fn with(
     };
     let lock = Lock::with_options(client, path, options);
     if arguments.list {
-        print(&lock.contenders().await?, arguments.json)?;
+        line::print(&lock.contenders().await?, arguments.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     let guard = acquire(&lock, arguments, signals).await?;
@@ -100,7 +65,7 @@ async fn with(
 
 async fn acquire(
     lock: &Lock,
-    arguments: &LockArguments,
+    arguments: &LineArguments,
     signals: &mut Signals,
 ) -> Result<LockGuard, Failure> {
     let what = format!("lock {}", arguments.path.escape_debug());
@@ -112,22 +77,4 @@ async fn acquire(
     }
     let acquired = async { Ok(lock.acquire().await?) };
     super::wait(&what, arguments.timeout, signals, acquired).await
-}
-
-/// Prints those who stand in line.
-pub(super) fn print(contenders: &[Contender], json: bool) -> Result<(), Failure> {
-    for contender in contenders {
-        let id = String::from_utf8_lossy(&contender.identifier);
-        if json {
-            super::print(json!({
-                "id": id,
-                "path": contender.path,
-                "token": contender.token.0,
-                "session": format!("{:#x}", contender.session.0),
-            }))?;
-        } else {
-            super::print(id.escape_debug())?;
-        }
-    }
-    Ok(())
 }

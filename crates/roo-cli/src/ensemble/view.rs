@@ -28,6 +28,8 @@ pub(super) struct Facts {
     epoch: Option<u64>,
     sessions: Option<usize>,
     leader: Option<i64>,
+    /// Leader: whom it counts as in step with it.
+    synced: Vec<i64>,
     voters: Option<usize>,
     name: Option<String>,
     /// The server lines.
@@ -151,6 +153,9 @@ fn read_peer(answer: &str) -> Result<Facts, String> {
             ("epoch", _) => facts.epoch = value.parse().ok(),
             ("leader", _) => facts.leader = value.parse().ok(),
             ("voters", _) => facts.voters = value.parse().ok(),
+            ("learner", learner) if value.starts_with("follower synced") => {
+                facts.synced.extend(learner.parse::<i64>());
+            }
             ("peer", peer) if value.starts_with("unreachable") => {
                 facts.unreachable.push(peer.to_owned());
             }
@@ -386,8 +391,15 @@ pub(super) fn verdict(looks: &[Look]) -> Verdict {
             text,
         };
     };
+    // A server calls itself a follower as soon as it has found the leader; only when the leader
+    // says so too is it in step. Who answers `srvr` alone says neither.
     let follows = |facts: &Facts| {
-        facts.mode == "follower" && (facts.leader == lead.id || facts.leader.is_none())
+        let is_its = facts.leader.is_none() || facts.leader == lead.id;
+        let is_synced = match (lead.id, facts.id) {
+            (Some(_), Some(id)) => lead.synced.contains(&id),
+            _ => true,
+        };
+        facts.mode == "follower" && is_its && is_synced
     };
     let together = 1 + heard().filter(|(_, facts)| follows(facts)).count();
     let serves = together >= needed;
@@ -474,6 +486,10 @@ mod tests {
     fn a_leader_without_a_majority_does_not_serve() {
         let mut looks = ensemble();
         assert!(verdict(&looks).serves, "{:?}", verdict(&looks));
+        looks[2].answer = read_peer(&LEADER.replace("follower synced", "follower syncing"));
+        let early = verdict(&looks);
+        assert!(!early.serves, "{}", early.text);
+        looks[2].answer = read_peer(LEADER);
         looks[0].answer = Err("no answer".into());
         let alone = verdict(&looks);
         assert!(!alone.serves);

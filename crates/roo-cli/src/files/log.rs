@@ -14,7 +14,7 @@ use roo_store::file_name::{LogFile, SnapshotFile, list_logs, list_snapshots};
 use roo_store::log::reader::{Ending, FileReader, LogReader, Record};
 use serde_json::json;
 
-use super::{MAX_RECORD, Report, directory, json as as_json, settings};
+use super::{MAX_RECORD, Report, directory, json as as_json, settings, words};
 
 /// Shows every record; true when all of it could be read.
 pub(super) fn dump(path: &Path, report: &mut Report<'_>) -> Result<bool> {
@@ -126,8 +126,12 @@ fn text(offset: u64, header: &TxnHeader, txn: &Txn, digest: Option<TxnDigest>) -
         format!(" digest {}", d.tree_digest.cast_unsigned())
     });
     format!(
-        "{offset:>10} {} time {} session 0x{:x} cxid {} {txn:?}{digest}",
-        header.zxid, header.time, header.client_id, header.cxid
+        "{offset:>10} {} time {} session 0x{:x} cxid {} {}{digest}",
+        header.zxid,
+        header.time,
+        header.client_id,
+        header.cxid,
+        words::txn(txn)
     )
 }
 

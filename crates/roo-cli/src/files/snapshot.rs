@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
+use roo_client::acls;
 use roo_server::loading::{ReadSnapshot, read_snapshot};
 use roo_store::disk::OsDisk;
 use roo_store::file_name::{SnapshotFile, list_snapshots};
 use serde_json::json;
 
-use super::{Report, directory, json as as_json, settings};
+use super::{Report, directory, json as as_json, settings, words};
 
 /// Shows sessions and nodes; true when all of it could be read.
 pub(super) fn dump(path: &Path, report: &mut Report<'_>) -> Result<bool> {
@@ -58,15 +59,8 @@ fn content(read: &ReadSnapshot, report: &mut Report<'_>) -> Result<()> {
         let acl = tree.acls.list(tree.acl_id(id));
         report.line(
             || {
-                let data = data.map_or_else(
-                    || "null".into(),
-                    |data| format!("\"{}\"", data.escape_ascii()),
-                );
-                let acl: Vec<String> = acl
-                    .iter()
-                    .map(|acl| format!("{}:{}:{}", acl.id.scheme, acl.id.id, acl.perms))
-                    .collect();
-                format!("{path} {data} {} {stat:?}", acl.join(","))
+                let (path, data) = (words::path(&path), words::data(data));
+                format!("{path} {data} {} {stat:?}", acls::format(acl))
             },
             || {
                 json!({

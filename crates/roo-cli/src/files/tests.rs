@@ -150,6 +150,24 @@ fn a_dump_for_programs_holds_what_the_records_hold() {
 }
 
 #[test]
+fn a_dump_for_people_shows_text_as_text() {
+    let (sound, text) = told(false, &|report| log::dump(&golden("all-txns"), report));
+    assert!(sound);
+    let of_type = |kind: &str| text.lines().find(|line| line.contains(kind));
+    for kind in [
+        " createSession timeout ",
+        " create /",
+        " setData /",
+        " multi [",
+    ] {
+        assert!(of_type(kind).is_some(), "no {kind:?} in {text}");
+    }
+    let create = of_type(" create /").unwrap();
+    assert!(create.contains(" world:anyone:"), "{create}");
+    assert!(!text.contains("data: Some(["), "{text}");
+}
+
+#[test]
 fn snapshots_are_shown_and_checked() {
     let (sound, lines) = lines(&|report| snapshot::dump(&golden("plain"), report));
     assert!(sound);

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
 use roo_client::{
-    Acl, Client, CreateOptions, Error, ErrorKind, Multi, NodeKind, WatchEnd, WatchMode, WatchStream,
+    Acl, Client, CreateOptions, Error, ErrorKind, EventKind, Multi, MultiRead, Node, NodeKind,
+    ReadResult, WatchEnd, WatchMode, WatchStream,
 };
 
+use super::image::{Content, Image, Told};
 use super::plan::{Action, Files, Plan, is_ignored, parents};
 use crate::connect::{Exit, Failure};
 
@@ -16,8 +18,11 @@ const PACKET_MAX: usize = 0xF_FFFF - 1024;
 /// Reads under way at a time.
 const WINDOW: usize = 64;
 
-/// A subtree that changes all the time is read so often.
-const READS_MAX: usize = 1000;
+/// A connection that is lost while the subtree is read makes it be read anew; so often.
+const WALKS_MAX: usize = 20;
+
+/// Nodes that were changed while others were read are read again; so often in a row.
+const ROUNDS_MAX: usize = 1000;
 
 /// The nodes of a subtree at one moment. Nodes without children are files, those with children
 /// directories.
@@ -41,6 +46,8 @@ pub(super) struct Subtree<'a> {
     path: &'a str,
     ignore: &'a [String],
     watch: WatchStream,
+    /// Whether a change was told that is not in what was read last.
+    is_behind: bool,
 }
 
 impl<'a> Subtree<'a> {
@@ -62,12 +69,16 @@ impl<'a> Subtree<'a> {
             path,
             ignore,
             watch,
+            is_behind: false,
         })
     }
 
     /// Waits for a change of the subtree, or for a new connection, before which some may have been
     /// missed.
     pub(super) async fn changed(&mut self) -> Result<(), Failure> {
+        if std::mem::take(&mut self.is_behind) {
+            return Ok(());
+        }
         match self.watch.next().await {
             Some(_) => {
                 while self.watch.try_next().is_some() {}
@@ -83,32 +94,26 @@ impl<'a> Subtree<'a> {
     }
 
     /// Reads the nodes as they were at one moment: a server tells of a change before it answers a
-    /// read that shows it, so what was read while nothing was told is of one piece.
+    /// read that shows it, so what was read while nothing was told is of one piece. What was told
+    /// of is read again, see [`super::image`].
     pub(super) async fn read(&mut self) -> Result<Tree, Failure> {
-        for _ in 0..READS_MAX {
+        for _ in 0..WALKS_MAX {
             while self.watch.try_next().is_some() {}
-            let tree = self.read_once().await?;
-            if let Some(tree) = tree
-                && self.watch.try_next().is_none()
-            {
-                return match self.watch.end() {
-                    None => Ok(tree),
-                    Some(_) => Err(self.ended()),
-                };
+            self.is_behind = false;
+            let mut image = self.walk().await?;
+            if self.settle(&mut image).await? {
+                return Ok(image.into_tree());
             }
         }
         Err(Failure::failed(format!(
-            "{} changes faster than it can be read",
+            "{} cannot be read: the connection was lost in each of {WALKS_MAX} attempts",
             self.path
         )))
     }
 
-    /// Nothing if a node vanished meanwhile.
-    async fn read_once(&self) -> Result<Option<Tree>, Failure> {
-        let mut tree = Tree {
-            exists: true,
-            ..Tree::default()
-        };
+    /// Reads all nodes, one level after another, and so not at one moment.
+    async fn walk(&self) -> Result<Image, Failure> {
+        let mut image = Image::default();
         let mut level = vec![String::new()];
         while !level.is_empty() {
             let reads = stream::iter(level).map(|below| async move {
@@ -121,31 +126,88 @@ impl<'a> Subtree<'a> {
             for (below, (node, children)) in reads {
                 let (node, children) = match (node, children) {
                     (Ok(node), Ok(children)) => (node, children),
+                    // It vanished, and that was told.
                     (Err(error), _) | (_, Err(error)) if *error.kind() == ErrorKind::NoNode => {
-                        return Ok(below.is_empty().then(Tree::default));
+                        continue;
                     }
                     (Err(error), _) | (_, Err(error)) => return Err(error.into()),
                 };
-                if !below.is_empty() {
-                    tree.versions.insert(below.clone(), node.stat.version);
-                }
-                if children.names.is_empty() && !below.is_empty() {
-                    tree.files.insert(below, node.data.to_vec());
-                    continue;
-                }
-                if !node.data.is_empty() && !below.is_empty() {
-                    tree.with_data.push(below.clone());
-                }
                 for name in children.names {
+                    let child = join(&below, &name);
                     if self.is_left_out(&below, &name) {
-                        tree.kept.insert(below.clone());
+                        image.put_left_out(&child, true);
                     } else {
-                        level.push(join(&below, &name));
+                        level.push(child);
                     }
+                }
+                image.put(below, Some(content(&node)));
+            }
+        }
+        Ok(image)
+    }
+
+    /// Reads what was told of again until nothing was told of anything else meanwhile. Not if the
+    /// connection was lost: then some changes are never told.
+    async fn settle(&mut self, image: &mut Image) -> Result<bool, Failure> {
+        for _ in 0..ROUNDS_MAX {
+            if !self.take_news(image)? {
+                return Ok(false);
+            }
+            let nodes = image.next_request();
+            if nodes.is_empty() {
+                return Ok(true);
+            }
+            let request = nodes.iter().fold(MultiRead::new(), |request, below| {
+                request.get(&self.at(below))
+            });
+            let answers = self.client.multi_read(request).await?;
+            for (below, answer) in nodes.into_iter().zip(answers) {
+                match answer {
+                    Ok(ReadResult::Node(node)) => image.put(below, Some(content(&node))),
+                    Err(error) if *error.kind() == ErrorKind::NoNode => image.put(below, None),
+                    Err(error) => return Err(error.into()),
+                    Ok(ReadResult::Children(_)) => {}
                 }
             }
         }
-        Ok(Some(tree))
+        Err(Failure::failed(format!(
+            "{} changes faster than it can be read: {ROUNDS_MAX} times what had changed was read \
+             again, and by then yet other nodes had changed",
+            self.path
+        )))
+    }
+
+    /// Takes in what was told; not if something was missed.
+    fn take_news(&mut self, image: &mut Image) -> Result<bool, Failure> {
+        let mut is_complete = true;
+        while let Some(event) = self.watch.try_next() {
+            is_complete &= event.kind != EventKind::Gap;
+            let Some(below) = below(self.path, &event.path) else {
+                continue;
+            };
+            match self.left_out(below) {
+                None => self.is_behind |= image.told(below) == Told::Later,
+                Some(node) if node == below => {
+                    image.put_left_out(below, event.kind != EventKind::Deleted);
+                }
+                Some(_) => {}
+            }
+        }
+        match self.watch.end() {
+            None => Ok(is_complete),
+            Some(_) => Err(self.ended()),
+        }
+    }
+
+    /// The topmost node on the way to this one that is left out.
+    fn left_out<'p>(&self, below: &'p str) -> Option<&'p str> {
+        let ends = below.match_indices('/').map(|(at, _)| at);
+        let nodes = ends.chain([below.len()]).filter_map(|end| below.get(..end));
+        let mut nodes = nodes.filter(|node| !node.is_empty());
+        nodes.find(|node| {
+            let (parent, name) = node.rsplit_once('/').unwrap_or(("", node));
+            self.is_left_out(parent, name)
+        })
     }
 
     fn is_left_out(&self, below: &str, name: &str) -> bool {
@@ -236,6 +298,22 @@ fn join(below: &str, name: &str) -> String {
     match below {
         "" => name.to_owned(),
         below => format!("{below}/{name}"),
+    }
+}
+
+/// What [`full`] put together.
+fn below<'p>(top: &str, path: &'p str) -> Option<&'p str> {
+    match (top, path.strip_prefix(top)?) {
+        (_, "") => Some(""),
+        ("/", below) => Some(below),
+        (_, below) => below.strip_prefix('/'),
+    }
+}
+
+fn content(node: &Node) -> Content {
+    Content {
+        data: node.data.to_vec(),
+        version: node.stat.version,
     }
 }
 
@@ -378,6 +456,14 @@ mod tests {
             Op::Delete(path, version) => format!("delete {path} {version}"),
         })
         .collect()
+    }
+
+    #[test]
+    fn paths_are_taken_apart_as_they_were_put_together() {
+        for (top, below_it) in [("/", ""), ("/", "a/b"), ("/t", ""), ("/t", "a/b")] {
+            assert_eq!(below(top, &full(top, below_it)), Some(below_it));
+        }
+        assert_eq!(below("/t", "/tx"), None);
     }
 
     #[test]

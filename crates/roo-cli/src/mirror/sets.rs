@@ -68,24 +68,39 @@ fn names(dir: &Path) -> Result<BTreeSet<String>, Failure> {
     read().map_err(|error| failed("cannot read", dir, &error))
 }
 
+/// The number of a set.
+fn number(name: &str) -> Option<u64> {
+    name.strip_prefix(SET)?.parse().ok()
+}
+
+/// The set that is shown, by its name in the directory.
+fn set_of(dir: &Path) -> Option<String> {
+    let link = fs::read_link(dir.join(DATA)).ok()?;
+    link.to_str().map(str::to_owned)
+}
+
 /// Shows a new set.
 ///
 /// # Errors
 /// If it cannot be written; the old set is shown then.
 pub(super) fn show(dir: &Path, files: &Files, mode: Option<u32>) -> Result<(), Failure> {
     check(dir)?;
-    let before = fs::read_link(dir.join(DATA)).ok();
-    let numbers = names(dir)?;
-    let numbers = numbers.iter().filter_map(|name| name.strip_prefix(SET));
-    let last = numbers.filter_map(|text| text.parse::<u64>().ok()).max();
-    let set = format!("{SET}{}", last.unwrap_or(0).saturating_add(1));
-    write_set(&dir.join(&set), files, mode)?;
+    // What a mirror that was killed has left would take the room of the new set.
+    tidy(dir)?;
+    let last = set_of(dir).as_deref().and_then(number).unwrap_or(0);
+    let set = format!("{SET}{}", last.saturating_add(1));
+    let written = write_set(&dir.join(&set), files, mode);
+    if written.is_err() {
+        // Nobody has seen it, and it may be what the disk is full of.
+        let _ = fs::remove_dir_all(dir.join(&set));
+    }
+    written?;
     let put = || -> io::Result<()> {
         local::sync_dir(dir)?;
         link(dir, Path::new(&set), DATA)
     };
     put().map_err(|error| failed("cannot write", &dir.join(DATA), &error))?;
-    tidy(dir, files, &set, before.as_deref())
+    tidy(dir)
 }
 
 fn write_set(set: &Path, files: &Files, mode: Option<u32>) -> Result<(), Failure> {
@@ -110,13 +125,18 @@ fn link(dir: &Path, to: &Path, name: &str) -> io::Result<()> {
     local::sync_dir(dir)
 }
 
-/// Makes the names that are shown those of the set, and removes sets before the last: whoever
-/// reads in that one comes to an end in peace.
-fn tidy(dir: &Path, files: &Files, set: &str, before: Option<&Path>) -> Result<(), Failure> {
-    let tops: BTreeSet<&str> = files
-        .keys()
-        .filter_map(|below| below.split('/').next())
-        .collect();
+/// Makes the names that are shown those of the set, and removes all sets but that one and the last
+/// before it: whoever reads in the last one comes to an end in peace. All is so already unless a
+/// mirror was cut off.
+///
+/// # Errors
+/// With what cannot be written or deleted.
+pub(super) fn tidy(dir: &Path) -> Result<(), Failure> {
+    let set = set_of(dir);
+    let tops = match &set {
+        Some(set) => names(&dir.join(set))?,
+        None => BTreeSet::new(),
+    };
     let put = || -> io::Result<()> {
         for name in &tops {
             if fs::read_link(dir.join(name)).ok() != Some(through(name)) {
@@ -126,17 +146,21 @@ fn tidy(dir: &Path, files: &Files, set: &str, before: Option<&Path>) -> Result<(
         Ok(())
     };
     put().map_err(|error| failed("cannot write the links in", dir, &error))?;
-    for name in names(dir)? {
-        let path = dir.join(&name);
-        let is_old = name.starts_with(SET) && name != set && before != Some(Path::new(&name));
-        let done = if is_old {
+    let all = names(dir)?;
+    let shown = set.as_deref().and_then(number);
+    let numbers = all.iter().filter_map(|name| number(name));
+    let last = numbers.filter(|number| Some(*number) < shown).max();
+    for name in &all {
+        let path = dir.join(name);
+        let is_set = number(name);
+        let done = if is_set.is_some() && is_set != shown && is_set != last {
             fs::remove_dir_all(&path)
-        } else if !name.starts_with('.') && !tops.contains(name.as_str()) {
+        } else if !name.starts_with('.') && !tops.contains(name) {
             fs::remove_file(&path)
         } else if name.starts_with(PREFIX)
             && fs::symlink_metadata(&path).is_ok_and(|f| f.is_symlink())
         {
-            // Left by one that was killed.
+            // A link that was about to be put in its place.
             fs::remove_file(&path)
         } else {
             Ok(())

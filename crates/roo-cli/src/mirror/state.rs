@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::local;
 use super::plan::Base;
-use crate::connect::Failure;
+use crate::connect::{Failure, in_one_line};
 
 /// How all names of ours begin.
 pub(super) const PREFIX: &str = ".roo-mirror";
@@ -46,14 +46,15 @@ impl State {
             subtree: subtree.to_owned(),
             ..Self::default()
         };
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(fresh),
             Err(error) => return Err(local::failed("cannot read", &path, &error)),
         };
-        let state: Self = serde_json::from_str(&text).map_err(|error| {
+        let state: Self = serde_json::from_slice(&text).map_err(|error| {
+            let why = in_one_line(&error.to_string());
             Failure::failed(format!(
-                "{} is damaged ({error}): remove it, what differs is then named as a conflict",
+                "{} is damaged ({why}): remove it, what differs is then named as a conflict",
                 path.display()
             ))
         })?;
@@ -99,8 +100,7 @@ impl State {
 pub(super) struct Lock(#[allow(dead_code)] File);
 
 impl Lock {
-    /// Waits for the other mirror of this directory, if there is one, and removes what one that
-    /// was killed has left behind.
+    /// Waits for the other mirror of this directory, if there is one.
     pub(super) async fn take(dir: &Path) -> Result<Self, Failure> {
         let path: PathBuf = dir.join(LOCK);
         let file = File::options().create(true).append(true).open(&path);

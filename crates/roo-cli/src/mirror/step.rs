@@ -110,7 +110,9 @@ impl<'a> Step<'a> {
                     Outcome::Differs(advice(&plan, !is_refused))
                 });
             }
-            if !plan.actions.is_empty() {
+            if plan.actions.is_empty() {
+                self.mend()?;
+            } else {
                 state.base.clone_from(&base);
                 state.intent = intent(&plan, &sides.source);
                 state.exec_due = common.exec.is_some();
@@ -152,6 +154,17 @@ impl<'a> Step<'a> {
             Direction::Pull {
                 is_plain: false, ..
             } => sets::check(dir),
+            _ => Ok(()),
+        }
+    }
+
+    /// A set that is shown may lack what comes after that, if the mirror was cut off there.
+    fn mend(&self) -> Result<(), Failure> {
+        let dir = self.task.dir.as_path();
+        match self.task.direction {
+            Direction::Pull {
+                is_plain: false, ..
+            } if sets::is_shown(dir) => sets::tidy(dir),
             _ => Ok(()),
         }
     }

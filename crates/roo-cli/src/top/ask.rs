@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use roo_client::ErrorKind;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -26,11 +27,22 @@ pub(super) struct Place {
     pub address: String,
 }
 
-/// The servers of a connect string.
+impl Place {
+    /// A server whose id is not known.
+    fn at(address: String) -> Self {
+        let name = address.clone();
+        Self { name, address }
+    }
+}
+
+/// The servers of a connect string; none if SRV records name them.
 ///
 /// # Errors
 /// If there is none in it.
 pub(super) fn given(hosts: &str) -> Result<Vec<Place>, Failure> {
+    if hosts.starts_with("dns-srv://") {
+        return Ok(Vec::new());
+    }
     let hosts = hosts.split('/').next().unwrap_or_default();
     let mut places = Vec::new();
     for host in hosts
@@ -47,10 +59,7 @@ pub(super) fn given(hosts: &str) -> Result<Vec<Place>, Failure> {
             }
             _ => format!("{host}:2181"),
         };
-        places.push(Place {
-            name: address.clone(),
-            address,
-        });
+        places.push(Place::at(address));
     }
     if places.is_empty() {
         return Err(Failure::usage(
@@ -62,33 +71,61 @@ pub(super) fn given(hosts: &str) -> Result<Vec<Place>, Failure> {
 
 /// The servers of the ensemble, as `/zookeeper/config` names them; those that were given, and why,
 /// if it cannot be read.
+///
+/// # Errors
+/// If none was given and none can be found.
 pub(super) async fn ensemble(
     connect: &ConnectArguments,
     given: Vec<Place>,
-) -> (Vec<Place>, Option<String>) {
+) -> Result<(Vec<Place>, Option<String>), Failure> {
     let read = async {
         let mut connect = connect.clone();
         // Whoever looks wants to see what is there, soon and with or without a quorum.
         connect.read_only = true;
         connect.connect_timeout = connect.connect_timeout.or(Some(ANSWER_LIMIT));
-        let client = connect.connect().await.map_err(|failure| failure.text)?;
+        let client = connect.connect().await?;
+        let server = client
+            .server()
+            .map(|address| Place::at(address.to_string()));
         let config = client.config().await;
         // Nothing of this session is needed any more.
         let _ = client.close().await;
         match config {
-            Ok(node) => Ok(members(&String::from_utf8_lossy(&node.data))),
-            Err(error) if *error.kind() == ErrorKind::NoNode => Ok(Vec::new()),
-            Err(error) => Err(error.to_string()),
+            Ok(node) => Ok((members(&String::from_utf8_lossy(&node.data)), server)),
+            Err(error) if *error.kind() == ErrorKind::NoNode => Ok((Vec::new(), server)),
+            Err(error) => Err(Failure::from(error)),
         }
     };
     match read.await {
-        Ok(members) if members.is_empty() => (given, None),
-        Ok(members) => (members, None),
+        Ok((members, _)) if !members.is_empty() => Ok((members, None)),
+        Ok((_, server)) if given.is_empty() => Ok((server.into_iter().collect(), None)),
+        Ok(_) => Ok((given, None)),
+        Err(failure) if given.is_empty() => Err(failure),
         Err(why) => {
             let note = format!("only the servers that were given are shown: {why}");
-            (given, Some(note))
+            Ok((given, Some(note)))
         }
     }
+}
+
+/// The same servers by their ids, where they tell them.
+pub(super) async fn by_id(mut places: Vec<Place>) -> Vec<Place> {
+    let unknown = |place: &&mut Place| place.name == place.address;
+    let asked = places.iter_mut().filter(unknown).map(|place| async move {
+        let conf = word(&place.address, "conf").await.unwrap_or_default();
+        if let Some(id) = id(&conf) {
+            place.name = id.to_owned();
+        }
+    });
+    join_all(asked).await;
+    places
+}
+
+/// The id in an answer to `conf`; a server that stands alone has none.
+fn id(conf: &str) -> Option<&str> {
+    let mut lines = conf.lines();
+    let id = lines.find_map(|line| line.strip_prefix("serverId="))?;
+    Some(id.trim()).filter(|id| *id != "0")
 }
 
 /// The servers of a configuration that say where clients find them.
@@ -163,6 +200,16 @@ mod tests {
         );
         assert!(given("").is_err() && given("/chroot").is_err());
         assert!(given("a:x").unwrap_err().text.contains("is no port"));
+    }
+
+    #[test]
+    fn a_server_of_an_ensemble_tells_its_id() {
+        assert_eq!(id("clientPort=2181\nserverId=3\ninitLimit=10\n"), Some("3"));
+        assert_eq!(id("serverId=0\n"), None);
+        assert_eq!(
+            id("conf is not executed because it is not in the whitelist."),
+            None
+        );
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a server says of itself in answer to `srvr` and `mntr`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// See the module. What a server does not say is `None`.
@@ -16,15 +17,24 @@ pub(super) struct Facts {
     pub sent: Option<u64>,
     pub latency_avg_ms: Option<f64>,
     pub latency_max_ms: Option<f64>,
+    /// In which half and 99 of 100 reads were done.
+    pub read_ms: [Option<f64>; 2],
+    /// The same of writes.
+    pub write_ms: [Option<f64>; 2],
+    /// Writes below each top-level node, which every server counts that applies them.
+    pub writes: BTreeMap<String, u64>,
     pub nodes: Option<u64>,
     pub watches: Option<u64>,
 }
 
-/// Packets a second.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What happens in a second.
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Rates {
+    /// Packets.
     pub received: f64,
     pub sent: f64,
+    /// Writes below each top-level node that is written.
+    pub writes: BTreeMap<String, f64>,
 }
 
 impl Facts {
@@ -84,10 +94,22 @@ impl Facts {
             let Some((key, value)) = line.split_once('\t') else {
                 continue;
             };
+            let (key, value) = (key.trim_start_matches("zk_"), value.trim());
+            let number = value.parse().ok();
             match key {
-                "zk_global_sessions" => self.sessions = value.trim().parse().ok(),
-                "zk_watch_count" => self.watches = value.trim().parse().ok(),
-                _ => {}
+                "global_sessions" => self.sessions = value.parse().ok(),
+                "watch_count" => self.watches = value.parse().ok(),
+                "p50_readlatency" => self.read_ms[0] = number,
+                "p99_readlatency" => self.read_ms[1] = number,
+                "p50_updatelatency" => self.write_ms[0] = number,
+                "p99_updatelatency" => self.write_ms[1] = number,
+                _ => {
+                    let name = key.strip_prefix("cnt_");
+                    let name = name.and_then(|key| key.strip_suffix("_write_per_namespace"));
+                    if let (Some(name), Ok(count)) = (name, value.parse()) {
+                        self.writes.insert(name.to_owned(), count);
+                    }
+                }
             }
         }
     }
@@ -99,9 +121,15 @@ impl Facts {
             let more = u32::try_from(now?.checked_sub(then?)?).ok()?;
             (seconds > 0.0).then(|| f64::from(more) / seconds)
         };
+        let written = self.writes.iter().filter_map(|(name, now)| {
+            let then = before.writes.get(name).copied().unwrap_or(0);
+            let rate = rate(Some(*now), Some(then)).filter(|rate| *rate > 0.0)?;
+            Some((name.clone(), rate))
+        });
         Some(Rates {
             received: rate(self.received, before.received)?,
             sent: rate(self.sent, before.sent)?,
+            writes: written.collect(),
         })
     }
 
@@ -123,7 +151,13 @@ mod tests {
     #[test]
     fn srvr_and_mntr_are_understood() {
         let mut facts = Facts::of_srvr(SRVR).unwrap();
-        facts.add_mntr("zk_version\t3\nzk_global_sessions\t7\nzk_watch_count\t3\n");
+        facts.add_mntr(
+            "zk_version\t3\nzk_global_sessions\t7\nzk_watch_count\t3\nzk_p50_readlatency\t0\n\
+             zk_p99_updatelatency\t12\nzk_cnt_app_write_per_namespace\t9\n",
+        );
+        assert_eq!(facts.read_ms, [Some(0.0), None]);
+        assert_eq!(facts.write_ms, [None, Some(12.0)]);
+        assert_eq!(facts.writes["app"], 9);
         assert_eq!(
             (facts.role.as_str(), facts.version.as_str()),
             ("leader", "3.9.5")
@@ -152,13 +186,15 @@ mod tests {
     #[test]
     fn rates_are_of_one_life_of_a_server() {
         let before = Facts::of_srvr(SRVR).unwrap();
-        let now = Facts::of_srvr(&SRVR.replace("120", "160")).unwrap();
+        let mut now = Facts::of_srvr(&SRVR.replace("120", "160")).unwrap();
+        now.writes.insert("app".to_owned(), 4);
         let rates = now.since(&before, Duration::from_secs(2)).unwrap();
         assert_eq!(
             rates,
             Rates {
                 received: 20.0,
-                sent: 0.0
+                sent: 0.0,
+                writes: BTreeMap::from([("app".to_owned(), 2.0)]),
             }
         );
         assert_eq!(before.since(&now, Duration::from_secs(2)), None);

@@ -1,20 +1,26 @@
 //! How the servers are drawn: on a terminal over and over at the same place, else as a table.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::Row;
+use super::{Row, Sort, View};
 
-const HEADS: [&str; 13] = [
+const COLUMNS: usize = 15;
+
+const HEADS: [&str; COLUMNS] = [
     "SERVER", "ROLE", "ZXID", "LAG", "SESSIONS", "CONNS", "QUEUED", "IN/S", "OUT/S", "AVG", "MAX",
-    "NODES", "ADDRESS",
+    "R99", "W99", "NODES", "ADDRESS",
 ];
 
 /// Columns of words; the others are of numbers.
-const WORDS: [usize; 3] = [0, 1, 12];
+const WORDS: [usize; 3] = [0, 1, 14];
+
+/// Top-level nodes that are named because they are written most. Limit: pieces.
+const HOTTEST: usize = 5;
 
 /// The terminal's other screen, without a cursor; what was on the first one comes back.
 #[derive(Debug)]
@@ -38,10 +44,11 @@ impl Drop for Screen {
 }
 
 /// One look on a terminal: from the top, each line cleared to its end, the rest below.
-pub(super) fn screen(rows: &[Row], note: Option<&str>) -> String {
+pub(super) fn screen(rows: &[Row], note: Option<&str>, view: View) -> String {
     let (width, height) = size();
     let mut out = String::from("\x1b[H");
-    let text = table(rows, note);
+    let rows = sorted(rows, view.sort);
+    let text = table(&rows, note) + &footer(view);
     for (number, line) in text.lines().take(height.saturating_sub(1)).enumerate() {
         let line: String = line.chars().take(width).collect();
         let colour = match number {
@@ -56,6 +63,41 @@ pub(super) fn screen(rows: &[Row], note: Option<&str>) -> String {
     }
     out.push_str("\x1b[J");
     out
+}
+
+/// What the keys have changed, and what they are.
+fn footer(view: View) -> String {
+    let mut lines = String::new();
+    let order = match view.sort {
+        Sort::Server => None,
+        Sort::Lag => Some("by lag"),
+        Sort::Packets => Some("by packets"),
+        Sort::Latency => Some("by latency"),
+    };
+    let pause = view.is_paused.then_some("stopped, p goes on");
+    let shown: Vec<&str> = order.into_iter().chain(pause).collect();
+    if !shown.is_empty() {
+        lines.push_str(&format!("({})\n", shown.join(", ")));
+    }
+    if view.has_help {
+        lines.push_str("q ends, s sorts, p stops and goes on, h hides this\n");
+    }
+    lines
+}
+
+/// Servers that are down stand last in every order but that of the list.
+fn sorted(rows: &[Row], sort: Sort) -> Vec<Row> {
+    let mut rows = rows.to_vec();
+    let facts = |row: &Row| row.answer.clone().unwrap_or_default();
+    let latency = |row: &Row| facts(row).latency_avg_ms.unwrap_or(-1.0);
+    let packets = |row: &Row| row.rates.as_ref().map_or(-1.0, |rates| rates.received);
+    match sort {
+        Sort::Server => {}
+        Sort::Lag => rows.sort_by_key(|row| facts(row).zxid.unwrap_or(u64::MAX)),
+        Sort::Packets => rows.sort_by(|a, b| packets(b).total_cmp(&packets(a))),
+        Sort::Latency => rows.sort_by(|a, b| latency(b).total_cmp(&latency(a))),
+    }
+    rows
 }
 
 fn colour(row: &Row) -> &'static str {
@@ -76,10 +118,10 @@ fn size() -> (usize, usize) {
 
 /// One look: a line for the ensemble, the table, and what is wrong.
 pub(super) fn table(rows: &[Row], note: Option<&str>) -> String {
-    let mut lines: Vec<[String; 13]> = vec![HEADS.map(str::to_owned)];
+    let mut lines: Vec<[String; COLUMNS]> = vec![HEADS.map(str::to_owned)];
     let newest = newest(rows);
     lines.extend(rows.iter().map(|row| cells(row, newest)));
-    let mut widths = [0; 13];
+    let mut widths = [0; COLUMNS];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
             *width = cell.len().max(*width);
@@ -100,6 +142,9 @@ pub(super) fn table(rows: &[Row], note: Option<&str>) -> String {
         out.push_str(cells.join("  ").trim_end());
         out.push('\n');
     }
+    if let Some(line) = hottest(rows) {
+        out.push_str(&line);
+    }
     let wrong = rows
         .iter()
         .filter_map(|row| Some((row, row.answer.as_ref().err()?)));
@@ -110,6 +155,27 @@ pub(super) fn table(rows: &[Row], note: Option<&str>) -> String {
         out.push_str(&format!("! {note}\n"));
     }
     out
+}
+
+/// The top-level nodes that are written most. Each server counts all that it applies, so the one
+/// that has seen most of a node tells.
+fn hottest(rows: &[Row]) -> Option<String> {
+    let mut rates: BTreeMap<&str, f64> = BTreeMap::new();
+    for (name, rate) in rows
+        .iter()
+        .filter_map(|row| row.rates.as_ref())
+        .flat_map(|r| &r.writes)
+    {
+        let most = rates.entry(name).or_default();
+        *most = most.max(*rate);
+    }
+    let mut rates: Vec<(&str, f64)> = rates.into_iter().collect();
+    rates.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let named = rates.iter().take(HOTTEST);
+    let named: Vec<String> = named
+        .map(|(name, rate)| format!("/{name} {rate:.0}/s"))
+        .collect();
+    (!named.is_empty()).then(|| format!("most written: {}\n", named.join(", ")))
 }
 
 fn summary(rows: &[Row]) -> String {
@@ -156,14 +222,14 @@ enum Lag {
     Epochs(u64),
 }
 
-fn cells(row: &Row, newest: Option<u64>) -> [String; 13] {
+fn cells(row: &Row, newest: Option<u64>) -> [String; COLUMNS] {
     let dash = || "-".to_owned();
     let (name, address) = (row.place.name.clone(), row.place.address.clone());
     let Ok(facts) = &row.answer else {
         let mut cells = std::array::from_fn(|_| dash());
         cells[0] = name;
         cells[1] = "down".to_owned();
-        cells[12] = address;
+        cells[COLUMNS - 1] = address;
         return cells;
     };
     let number = |value: Option<u64>| value.map_or_else(dash, |value| value.to_string());
@@ -183,10 +249,12 @@ fn cells(row: &Row, newest: Option<u64>) -> [String; 13] {
         number(facts.sessions),
         number(facts.connections),
         number(facts.queued),
-        rate(row.rates.map(|rates| rates.received)),
-        rate(row.rates.map(|rates| rates.sent)),
+        rate(row.rates.as_ref().map(|rates| rates.received)),
+        rate(row.rates.as_ref().map(|rates| rates.sent)),
         ms(facts.latency_avg_ms),
         ms(facts.latency_max_ms),
+        ms(facts.read_ms[1]),
+        ms(facts.write_ms[1]),
         number(facts.nodes),
         address,
     ]
@@ -223,10 +291,15 @@ pub(super) fn object(rows: &[Row]) -> Value {
                     "queued": facts.queued,
                     "received": facts.received,
                     "sent": facts.sent,
-                    "received_per_second": row.rates.map(|rates| rates.received),
-                    "sent_per_second": row.rates.map(|rates| rates.sent),
+                    "received_per_second": row.rates.as_ref().map(|rates| rates.received),
+                    "sent_per_second": row.rates.as_ref().map(|rates| rates.sent),
+                    "writes_per_second": row.rates.as_ref().map(|rates| &rates.writes),
                     "latency_avg_ms": facts.latency_avg_ms,
                     "latency_max_ms": facts.latency_max_ms,
+                    "read_p50_ms": facts.read_ms[0],
+                    "read_p99_ms": facts.read_ms[1],
+                    "write_p50_ms": facts.write_ms[0],
+                    "write_p99_ms": facts.write_ms[1],
                     "nodes": facts.nodes,
                     "watches": facts.watches,
                 })
@@ -266,6 +339,7 @@ mod tests {
         leader.rates = Some(Rates {
             received: 12.4,
             sent: 9.6,
+            writes: BTreeMap::from([("app".to_owned(), 3.0), ("b".to_owned(), 40.4)]),
         });
         vec![
             leader,
@@ -286,14 +360,21 @@ mod tests {
             lines[0].ends_with("3 of 4 servers answer, 1 leads"),
             "{text}"
         );
-        assert_eq!(lines[2], "1 leader 0x200000005 0 - - - 12 10 - - - h1:2181");
-        assert_eq!(lines[3], "2 follower 0x200000003 2 - - - - - - - - h2:2181");
+        assert_eq!(
+            lines[2],
+            "1 leader 0x200000005 0 - - - 12 10 - - - - - h1:2181"
+        );
+        assert_eq!(
+            lines[3],
+            "2 follower 0x200000003 2 - - - - - - - - - - h2:2181"
+        );
         assert!(
             lines[4].starts_with("3 looking 0x100000003 an epoch"),
             "{text}"
         );
         assert!(lines[5].starts_with("4 down - -"), "{text}");
-        assert_eq!(lines[6..], ["! 4: no answer within 2 s", "! a note"]);
+        assert_eq!(lines[6], "most written: /b 40/s, /app 3/s");
+        assert_eq!(lines[7..], ["! 4: no answer within 2 s", "! a note"]);
     }
 
     #[test]
@@ -305,8 +386,35 @@ mod tests {
     }
 
     #[test]
+    fn servers_are_sorted_and_those_that_are_down_come_last() {
+        let order = |sort| -> Vec<String> {
+            let rows = sorted(&rows(), sort);
+            rows.into_iter().map(|row| row.place.name).collect()
+        };
+        assert_eq!(order(Sort::Server), ["1", "2", "3", "4"]);
+        assert_eq!(order(Sort::Lag), ["3", "2", "1", "4"]);
+        assert_eq!(order(Sort::Packets)[0], "1");
+        assert_eq!(Sort::Server.next().next().next().next(), Sort::Server);
+    }
+
+    #[test]
+    fn the_keys_are_told_and_what_they_have_done() {
+        assert_eq!(footer(View::default()), "");
+        let view = View {
+            sort: Sort::Lag,
+            is_paused: true,
+            has_help: true,
+        };
+        let text = footer(view);
+        assert!(
+            text.starts_with("(by lag, stopped, p goes on)\nq ends"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn the_screen_is_drawn_in_place() {
-        let text = screen(&rows(), None);
+        let text = screen(&rows(), None, View::default());
         assert!(text.starts_with("\x1b[H") && text.ends_with("\x1b[J"));
         assert!(text.contains("\x1b[31m4"), "{text:?}");
     }

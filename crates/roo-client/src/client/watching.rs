@@ -1,11 +1,12 @@
 //! Reads that leave a watch, and watches that stay.
 
+use roo_proto::error_code::ErrorCode;
 use roo_proto::request::Request;
 use roo_proto::stat::Stat;
 
 use super::operations::{children, node, stat};
 use super::{Client, Extras, What};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::session::watches::{Unwatching, WatchedBy};
 use crate::session::{NewWatch, OnLoss, Reply};
 use crate::types::{Children, Node};
@@ -80,8 +81,8 @@ impl Client {
     }
 
     /// Watches a node, which need not exist, or a whole subtree until the stream is dropped.
-    /// Servers since 3.6; before 3.9 such a watch takes the place of one that fires once on the
-    /// same path.
+    /// Servers since 3.6; before 3.9 a session has one kind of watch on a path, so that such a
+    /// watch takes the place of one that fires once or is of the other mode.
     ///
     /// # Errors
     /// `Unimplemented` from older servers.
@@ -111,9 +112,14 @@ impl Client {
     /// [`crate::WatchEnd::Removed`].
     ///
     /// # Errors
-    /// `NoWatcher` when there is none.
+    /// `NoWatcher` when there is none; `Unimplemented` from servers before 3.9 for the kinds of
+    /// streams, which they take back by [`WatchKind::Any`] or when the stream is dropped.
     pub async fn remove_watches(&self, path: &str, which: WatchKind) -> Result<()> {
         let (what, real) = self.at("remove_watches", path)?;
+        let is_stream = matches!(
+            which,
+            WatchKind::Persistent | WatchKind::PersistentRecursive
+        );
         let which = match which {
             WatchKind::Children => Unwatching::Children,
             WatchKind::Data => Unwatching::Data,
@@ -125,8 +131,14 @@ impl Client {
             path: Some(real.clone().into()),
             kind: which as i32,
         };
-        self.remove(what, &request, (which, real)).await?;
-        Ok(())
+        let removed = self.remove(what, &request, (which, real)).await;
+        removed.map(drop).map_err(|error| match error.kind() {
+            // What older servers make of a number they do not know.
+            ErrorKind::Server(ErrorCode::MARSHALLING_ERROR) if is_stream => {
+                Error::new(ErrorKind::Unimplemented, what.operation).at(path)
+            }
+            _ => error,
+        })
     }
 
     async fn remove(

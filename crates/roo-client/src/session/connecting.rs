@@ -9,7 +9,7 @@ use bytes::Bytes;
 use roo_proto::connect::{ConnectRequest, ConnectResponse};
 use roo_proto::ids::{SessionId, Time};
 
-use super::{Effect, LinkId, Phase, Session, Why};
+use super::{Effect, LinkId, Phase, Place, Session, Why};
 use crate::state::SessionState;
 
 /// Failures that are remembered for the error, one per address. Limit: pieces.
@@ -62,21 +62,25 @@ impl Session {
     pub(super) fn on_resolved(
         &mut self,
         now: Time,
-        mut addresses: Vec<SocketAddr>,
+        mut places: Vec<Place>,
         failures: Vec<String>,
         effects: &mut Vec<Effect>,
     ) {
         if self.phase != Phase::AwaitAddresses {
             return;
         }
-        addresses.sort_unstable();
-        addresses.dedup();
-        self.rng.shuffle(&mut addresses);
+        // Of an address that is there more than once, the best priority counts.
+        places.sort_unstable();
+        places.dedup_by_key(|place| place.address);
+        self.rng.shuffle(&mut places);
         let search = &mut self.connecting;
         // The server just lost last, one known to have a quorum first.
-        addresses.sort_by_key(|address| {
-            i32::from(Some(*address) == search.last) - i32::from(Some(*address) == search.preferred)
+        places.sort_by_key(|place| {
+            let address = Some(place.address);
+            let rank = i32::from(address == search.last) - i32::from(address == search.preferred);
+            (rank, place.priority)
         });
+        let addresses: Vec<_> = places.iter().map(|place| place.address).collect();
         search.preferred = None;
         search.round.clone_from(&addresses);
         search.untried = addresses.into();

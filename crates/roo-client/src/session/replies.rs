@@ -151,11 +151,13 @@ impl Session {
         match sent.what {
             SentWhat::Call {
                 id,
+                repeat,
                 watch,
                 unwatch,
                 is_wanted,
                 ..
             } => {
+                let is_unknown = header.err == ErrorCode::UNIMPLEMENTED && repeat.is_some();
                 let watcher = watch.as_ref().map(|watch| watch.watcher);
                 let is_watching = watch.is_some_and(|watch| self.set_watch(header.err, watch));
                 if let Some(watcher) = watcher
@@ -189,7 +191,13 @@ impl Session {
                     is_watching: is_watching && is_wanted,
                 }));
                 self.forget_deadlines();
-                self.send_queued(now, effects);
+                match self.link() {
+                    // A server that does not know an operation closes the connection behind its
+                    // answer: what was sent until then would be lost without need. (It knows all
+                    // writes; of those it means what it has switched off, and goes on.)
+                    Some(link) if is_unknown => self.drop_connection(now, link, effects),
+                    _ => self.send_queued(now, effects),
+                }
             }
             SentWhat::SetWatches { told } => {
                 for watcher in told {

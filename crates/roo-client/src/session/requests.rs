@@ -56,7 +56,7 @@ impl Session {
         }
     }
 
-    fn link(&self) -> Option<LinkId> {
+    pub(super) fn link(&self) -> Option<LinkId> {
         match self.phase {
             Phase::Connected { link, .. } => Some(link),
             _ => None,
@@ -156,6 +156,7 @@ impl Session {
             Removed::OthersLeft | Removed::Unknown => {}
             Removed::Last(what, path) => {
                 if self.link().is_some() && !self.is_setting_watch(what, &path) {
+                    let what = self.understood_everywhere(what, &path);
                     let xid = self.xid();
                     let request = Request::RemoveWatches {
                         path: Some(path.into()),
@@ -172,12 +173,27 @@ impl Session {
         }
     }
 
+    /// Servers before 3.9 do not know the kinds of streams: where there is nothing else on the
+    /// path, any watch is meant.
+    fn understood_everywhere(&self, what: Unwatching, path: &str) -> Unwatching {
+        let is_stream = matches!(
+            what,
+            Unwatching::Persistent | Unwatching::PersistentRecursive
+        );
+        let is_alone = !self.watches.are_on(path) && !self.is_setting_watch(Unwatching::Any, path);
+        if is_stream && is_alone {
+            Unwatching::Any
+        } else {
+            what
+        }
+    }
+
     /// Whether a call under way sets such a watch too: taking it back would overtake its answer.
     fn is_setting_watch(&self, what: Unwatching, path: &str) -> bool {
         self.sent.iter().any(|sent| match &sent.what {
             SentWhat::Call {
                 watch: Some(watch), ..
-            } => watch.path == path && watch.by.table(true).unwatching() == what,
+            } => watch.path == path && what.covers(watch.by.table(true)),
             _ => false,
         })
     }

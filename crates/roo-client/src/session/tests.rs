@@ -50,9 +50,13 @@ fn server(address: SocketAddr) -> u8 {
 
 impl Script {
     fn new(options: Options) -> Self {
+        Self::with_seed(options, 7)
+    }
+
+    fn with_seed(options: Options, seed: u64) -> Self {
         let mut effects = Vec::new();
         let now = Time(1_000_000);
-        let session = Session::new(options, 7, now, &mut effects);
+        let session = Session::new(options, seed, now, &mut effects);
         let mut script = Self {
             session,
             now,
@@ -82,7 +86,10 @@ impl Script {
 
     fn resolved(&mut self, servers: &[u8]) -> &mut Self {
         self.tell(Event::Resolved {
-            addresses: servers.iter().map(|server| address(*server)).collect(),
+            places: servers
+                .iter()
+                .map(|server| address(*server).into())
+                .collect(),
             failures: Vec::new(),
         })
     }

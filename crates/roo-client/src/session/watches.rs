@@ -66,7 +66,7 @@ impl Table {
 }
 
 impl Unwatching {
-    const fn covers(self, table: Table) -> bool {
+    pub(super) const fn covers(self, table: Table) -> bool {
         matches!(
             (self, table),
             (Self::Any, _)
@@ -146,6 +146,11 @@ impl Watches {
         } else {
             Removed::Last(what, path)
         }
+    }
+
+    /// Whether anybody watches a path, in whatever way.
+    pub(super) fn are_on(&self, path: &str) -> bool {
+        self.tables.iter().any(|table| table.contains_key(path))
     }
 
     /// Takes the watches of a path away that are covered.

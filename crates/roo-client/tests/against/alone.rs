@@ -1,6 +1,7 @@
 //! The client without a runtime: a driver of a test's own, which plays the server too.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
@@ -74,7 +75,7 @@ impl Driver {
             for effect in std::mem::take(&mut self.effects) {
                 match effect {
                     Effect::Resolve => self.tell(Event::Resolved {
-                        addresses: vec!["10.0.0.1:2181".parse().unwrap()],
+                        places: vec!["10.0.0.1:2181".parse::<SocketAddr>().unwrap().into()],
                         failures: Vec::new(),
                     }),
                     Effect::OpenLink { link, .. } => self.tell(Event::LinkOpened { link }),

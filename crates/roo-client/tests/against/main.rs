@@ -5,6 +5,8 @@ mod alone;
 mod connection;
 #[path = "../../examples/first_steps.rs"]
 mod first_steps;
+#[cfg(feature = "dns-srv")]
+mod names;
 mod operations;
 mod read_only;
 mod server;

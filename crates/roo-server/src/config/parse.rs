@@ -47,8 +47,8 @@ pub struct Settings {
 
 mod ensemble;
 
-/// What clients are told by a variable; it may well stand in a server's environment, too.
-const CLIENTS_VARIABLE: &str = "ROO_SERVERS";
+/// What clients are told by variables; they may well stand in a server's environment, too.
+const CLIENTS_VARIABLES: [&str; 2] = ["ROO_SERVERS", "ROO_NAME_SERVER"];
 
 /// No configuration is so long; a device may be without end.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -203,7 +203,9 @@ impl Settings {
                     exit_code: INVALID,
                 })?;
                 self.set(name, value.trim().into(), variable);
-            } else if variable.starts_with("ROO_") && variable != CLIENTS_VARIABLE {
+            } else if variable.starts_with("ROO_")
+                && !CLIENTS_VARIABLES.contains(&variable.as_str())
+            {
                 let names = known.keys().map(String::as_str);
                 let near = nearest(&variable, names);
                 self.warnings

@@ -9,7 +9,7 @@ use std::time::Duration;
 use roo_client::{Acl, NodeKind};
 use serde::{Deserialize, Serialize};
 
-use crate::connect::Failure;
+use crate::connect::{Failure, in_one_line};
 use crate::shell::output::{self, from_base64, permissions};
 use crate::shell::walk::Whole;
 use roo_proto::acl::PERM_ALL;
@@ -171,7 +171,8 @@ pub(super) fn node_name(folder: &str) -> Result<String, String> {
 
 /// Reads a file's text.
 pub(super) fn read(text: &str, name: &str) -> Result<Vec<Entry>, Failure> {
-    let unread = |why: String| Failure::failed(format!("{name} cannot be imported: {why}"));
+    let unread =
+        |why: String| Failure::failed(in_one_line(&format!("{name} cannot be imported: {why}")));
     let file: File = serde_json::from_str(text).map_err(|error| unread(error.to_string()))?;
     if file.roo_export != FORMAT {
         let version = file.roo_export;
@@ -188,8 +189,10 @@ pub(super) fn read_folder(folder: &Path) -> Result<Vec<Entry>, Failure> {
     let mut pending = vec![(folder.to_owned(), String::new())];
     while let Some((folder, path)) = pending.pop() {
         let file = folder.join(NODE_FILE);
-        let unread =
-            |why: String| Failure::failed(format!("{} cannot be imported: {why}", file.display()));
+        let unread = |why: String| {
+            let text = format!("{} cannot be imported: {why}", file.display());
+            Failure::failed(in_one_line(&text))
+        };
         let text = fs::read_to_string(&file).map_err(|error| unread(error.to_string()))?;
         let entry: Entry =
             serde_json::from_str(&text).map_err(|error| unread(error.to_string()))?;

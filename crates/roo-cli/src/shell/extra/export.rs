@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde_json::json;
 
 use super::archive::{self, Entry, FORMAT, NODE_FILE, folder_name};
-use crate::connect::Failure;
+use crate::connect::{Exit, Failure};
 use crate::shell::Shell;
 use crate::shell::errors::{check_path, refused};
 use crate::shell::walk::{Walk, Whole, wholes};
@@ -62,16 +64,18 @@ pub(super) async fn run(shell: &mut Shell, arguments: &ExportArguments) -> Resul
     let tree = Walk::new(&client, path).children().await;
     let paths = tree.paths()?;
     let mut sink = Sink::open(arguments)?;
-    sink.begin(path)?;
     let progress = shell.doing.begin(&shell.out, "exporting", paths.len());
     let mut seen = Seen::default();
-    let done = wholes(&client, &paths, |whole| {
-        seen.count(&whole, began.0);
-        sink.put(path, &whole)?;
-        progress.add(1);
-        Ok(())
-    });
-    let done = done.await;
+    let mut done = sink.begin(path);
+    if done.is_ok() {
+        let written = wholes(&client, &paths, |whole| {
+            seen.count(&whole, began.0);
+            sink.put(path, &whole)?;
+            progress.add(1);
+            Ok(())
+        });
+        done = written.await;
+    }
     drop(progress);
     shell.doing.clear();
     let done = done.and_then(|()| sink.end());
@@ -139,6 +143,13 @@ fn unwritten(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("{} cannot be written: {error}", path.display()))
 }
 
+fn unprinted(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::new(Exit::Enough, ""),
+        _ => unwritten(Path::new("standard output"), error),
+    }
+}
+
 impl Sink {
     fn open(arguments: &ExportArguments) -> Result<Self, Failure> {
         let name = arguments.target.as_str();
@@ -187,7 +198,7 @@ impl Sink {
             Self::Folder { .. } => Ok(()),
             Self::Stream(out, _) => out
                 .write_all(text.as_bytes())
-                .map_err(|error| unwritten(Path::new("standard output"), &error)),
+                .map_err(|error| unprinted(&error)),
             Self::File {
                 out, unfinished, ..
             } => out
@@ -225,9 +236,7 @@ impl Sink {
     fn end(&mut self) -> Result<(), Failure> {
         self.text("\n]}\n")?;
         match self {
-            Self::Stream(out, _) => out
-                .flush()
-                .map_err(|error| unwritten(Path::new("standard output"), &error)),
+            Self::Stream(out, _) => out.flush().map_err(|error| unprinted(&error)),
             Self::File {
                 out,
                 unfinished,
@@ -236,12 +245,14 @@ impl Sink {
             } => {
                 let written = out.flush().and_then(|()| out.get_ref().sync_all());
                 written
-                    .and_then(|()| fs::rename(&*unfinished, &*target))
+                    .and_then(|()| appear(unfinished, target))
                     .map_err(|error| unwritten(target, &error))
             }
             Self::Folder { unfinished, target } => {
+                // All its files in one go, however many there are.
+                rustix::fs::sync();
                 // An empty directory is replaced.
-                fs::rename(&*unfinished, &*target).map_err(|error| unwritten(target, &error))
+                appear(unfinished, target).map_err(|error| unwritten(target, &error))
             }
         }
     }
@@ -257,9 +268,32 @@ impl Sink {
     }
 }
 
-/// The name of what is not complete yet.
+/// Gives what is complete its name, so that it has it after a power failure too.
+fn appear(unfinished: &Path, target: &Path) -> io::Result<()> {
+    fs::rename(unfinished, target)?;
+    File::open(parent(target))?.sync_all()
+}
+
+fn parent(target: &Path) -> &Path {
+    let parent = target.parent();
+    let parent = parent.filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or(Path::new("."))
+}
+
+/// The name of what is not complete yet, with the number of the process that writes it. What
+/// exports that were killed have left of the same target goes.
 fn beside(target: &Path) -> PathBuf {
     let name = target.file_name().and_then(|name| name.to_str());
-    let name = name.unwrap_or("export");
-    target.with_file_name(format!(".{name}.unfinished-{}", std::process::id()))
+    let prefix = format!(".{}.unfinished-", name.unwrap_or("export"));
+    let found = fs::read_dir(parent(target)).into_iter().flatten().flatten();
+    for left in found {
+        let name = left.file_name();
+        let writer = name.to_str().and_then(|name| name.strip_prefix(&prefix));
+        let writer = writer.and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        if writer.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH)) {
+            // What cannot be removed stands in nobody's way.
+            let _ = fs::remove_file(left.path()).or_else(|_| fs::remove_dir_all(left.path()));
+        }
+    }
+    target.with_file_name(format!("{prefix}{}", std::process::id()))
 }

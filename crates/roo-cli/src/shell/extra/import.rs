@@ -13,7 +13,7 @@ use serde_json::json;
 use super::archive::{self, Entry};
 use super::copy::{PACKET_MAX, acl_bytes};
 use super::export::is_folder;
-use crate::connect::{Exit, Failure};
+use crate::connect::{Exit, Failure, in_one_line};
 use crate::shell::Shell;
 use crate::shell::errors::{check_path, refused};
 use crate::shell::progress::Progress;
@@ -131,7 +131,10 @@ fn nodes(source: &str, top: &str, entries: &[Entry]) -> Result<(Vec<Node>, usize
         } else {
             join(top, relative)
         };
-        let wrong = |why: &str| Failure::failed(format!("{source}: node {relative:?}: {why}"));
+        let wrong = |why: &str| {
+            let text = format!("{source}: node {relative:?}: {why}");
+            Failure::failed(in_one_line(&text))
+        };
         check_path(&path).map_err(|failure| wrong(&failure.text))?;
         let parent = relative.rsplit_once('/').map_or("", |(above, _)| above);
         if !relative.is_empty() && seen.get(parent) != Some(&true) {

@@ -75,12 +75,30 @@ fn the_refusal_of_an_unknown_operation_may_overtake() {
     script.write(1).submit(2, &Request::WhoAmI, None).read(3);
     script.said();
     script.answer(2, -1, ErrorCode::UNIMPLEMENTED);
-    assert_eq!(script.said(), ["failed 2 UNIMPLEMENTED"]);
-    script.broke("the server closed the connection");
+    // The server closes the connection: what comes now waits for the next.
+    script.write(4);
     assert_eq!(
         script.said(),
-        ["Disconnected 0x51", "failed 1 ConnectionLoss"]
+        [
+            "failed 2 UNIMPLEMENTED",
+            "close",
+            "Disconnected 0x51",
+            "failed 1 ConnectionLoss"
+        ]
     );
+    script.wait();
+    script.resolved(&[1]).opened().accept(0x51, 30_000);
+    let said = script.said();
+    let last = said.iter().rev().take(2).rev();
+    assert_eq!(last.collect::<Vec<_>>(), ["send 4: read", "send 5: write"]);
+}
+
+#[test]
+fn what_a_server_has_switched_off_costs_no_connection() {
+    let mut script = Script::connected(options());
+    script.write(1).answer(1, 5, ErrorCode::UNIMPLEMENTED);
+    let said = script.said();
+    assert_eq!(said, ["send 1: write", "failed 1 UNIMPLEMENTED"]);
 }
 
 #[test]

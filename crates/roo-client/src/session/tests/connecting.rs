@@ -78,9 +78,9 @@ fn the_order_of_servers_comes_from_the_seed() {
     let order = |seed| {
         let mut effects = Vec::new();
         let mut session = Session::new(options(), seed, Time(0), &mut effects);
-        let addresses = (1..=9).map(address).collect();
+        let places = (1..=9).map(|server| address(server).into()).collect();
         let resolved = Event::Resolved {
-            addresses,
+            places,
             failures: Vec::new(),
         };
         session.handle(Time(0), resolved, &mut effects);
@@ -93,6 +93,30 @@ fn the_order_of_servers_comes_from_the_seed() {
     assert_eq!(order(3), order(3));
     let firsts: std::collections::BTreeSet<u8> = (0..50).map(order).collect();
     assert!(firsts.len() > 5, "{firsts:?}");
+}
+
+#[test]
+fn servers_of_a_lower_priority_number_are_tried_before_others() {
+    let order = |seed| {
+        let mut script = Script::with_seed(options(), seed);
+        let place = |server: u8, priority| Place {
+            address: address(server),
+            priority,
+        };
+        // The third is named twice.
+        let places = vec![place(1, 9), place(2, 1), place(3, 1), place(3, 9)];
+        script.tell(Event::Resolved {
+            places,
+            failures: Vec::new(),
+        });
+        script.broke("refused").broke("refused");
+        script.tried.clone()
+    };
+    let orders: std::collections::BTreeSet<Vec<u8>> = (0..50).map(order).collect();
+    assert_eq!(
+        orders.into_iter().collect::<Vec<_>>(),
+        [[2, 3, 1], [3, 2, 1]]
+    );
 }
 
 #[test]

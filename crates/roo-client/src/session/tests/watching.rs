@@ -164,8 +164,8 @@ fn a_watch_that_nobody_waits_for_is_taken_back_from_the_server() {
             "send 6: removeWatches 2 /d",
             "send 7: removeWatches 2 /x",
             "send 8: removeWatches 1 /c",
-            "send 9: removeWatches 4 /p",
-            "send 10: removeWatches 5 /t",
+            "send 9: removeWatches 3 /p",
+            "send 10: removeWatches 3 /t",
         ]
     );
     script
