@@ -12,6 +12,7 @@ use crate::run::Verdict;
 use crate::users::UserFaults;
 use crate::world::{Counts, World};
 
+pub mod gatherings;
 pub mod ledger;
 pub mod naive;
 pub mod workload;
