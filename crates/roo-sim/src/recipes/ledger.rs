@@ -305,6 +305,14 @@ impl Ledger {
 
     /// Whoever has finished has left nothing behind.
     fn check_leftovers(&mut self, oracle: &Oracle) {
+        if let Some(node) = Self::leftover(oracle) {
+            let what = format!("{node} is left behind");
+            self.fail("leftovers", what);
+        }
+    }
+
+    /// A node that nobody needs any more.
+    pub fn leftover(oracle: &Oracle) -> Option<&str> {
         let directories = [
             "/lock/",
             "/rw/",
@@ -316,13 +324,9 @@ impl Ledger {
             "/group/",
             "/one/",
         ];
-        let left = directories
+        directories
             .iter()
-            .find_map(|below| oracle.present_below(below).next());
-        if let Some(node) = left {
-            let what = format!("{node} is left behind");
-            self.fail("leftovers", what);
-        }
+            .find_map(|below| oracle.present_below(below).next())
     }
 }
 
