@@ -1,9 +1,9 @@
 //! `interop chaos`: an ensemble of real processes under load, and faults. Everything that the
 //! servers acknowledge is written down and judged, at once and at the end.
 //!
-//! Reading order: `workers` (the load), `ledger` (what is judged), `nemesis` (the faults),
-//! `verdict` (the end), `session` and `ensemble` (what they use). `failover` and `recovery`
-//! measure.
+//! Reading order: `workers` (the load), `ledger` (what is judged), `recipes` (users of the real
+//! client), `nemesis` (the faults), `verdict` (the end), `session` and `ensemble` (what they use).
+//! `failover` and `recovery` measure.
 
 mod dice;
 mod ensemble;
@@ -11,6 +11,7 @@ mod ephemerals;
 mod failover;
 mod ledger;
 mod nemesis;
+mod recipes;
 mod recovery;
 mod session;
 mod verdict;
@@ -31,6 +32,7 @@ use dice::{Dice, fresh_seed};
 use ensemble::{Ensemble, Links, PATIENCE};
 use ledger::Ledger;
 use nemesis::FAULTS;
+use recipes::Books;
 use session::{Answer, Session};
 use workers::Scene;
 
@@ -132,6 +134,7 @@ impl Campaign {
         let scene = Arc::new(Scene {
             clients: ensemble.clients(),
             ledger: Ledger::default(),
+            recipes: Books::default(),
             over: AtomicBool::new(false),
         });
         let probe = scene.session(&mut dice);
@@ -175,6 +178,7 @@ impl Campaign {
             figures.grants,
             tally.slowest_return.as_millis()
         );
+        println!("{}", self.scene.recipes.figures());
         self.examine_logs()
     }
 

@@ -8,6 +8,7 @@ mod scenarios;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use roo_client::Client;
 
 use crate::apache;
 use crate::ensemble::Ensemble;
-use crate::servers::{Kind, Server, root};
+use crate::servers::{Kind, Server, ask_word, root};
 use peers::Peer;
 
 /// How long one scenario may take.
@@ -61,7 +62,12 @@ pub(crate) struct Meeting {
     pub(crate) directory: PathBuf,
     /// Turns, items or members.
     pub(crate) number: usize,
+    /// Where to ask what the servers know.
+    pub(crate) servers: Vec<SocketAddr>,
 }
+
+/// How long a server may take to answer a four-letter word.
+const WORD_LIMIT: Duration = Duration::from_secs(5);
 
 impl Meeting {
     pub(crate) fn shared(&self, name: &str) -> PathBuf {
@@ -88,6 +94,17 @@ impl Meeting {
         let mut count = 0;
         for entry in fs::read_dir(&self.directory)? {
             count += usize::from(entry?.file_name().to_string_lossy().starts_with(prefix));
+        }
+        Ok(count)
+    }
+
+    /// How many sessions watch this node.
+    pub(crate) fn watchers(&self, path: &str) -> Result<usize> {
+        let mut count = 0;
+        for server in &self.servers {
+            let answer = ask_word(*server, "wchp", WORD_LIMIT)?;
+            let behind = answer.lines().skip_while(|line| *line != path).skip(1);
+            count += behind.take_while(|line| line.starts_with('\t')).count();
         }
         Ok(count)
     }
@@ -147,17 +164,13 @@ pub fn run(arguments: &RecipesArgs) -> Result<ExitCode> {
         match kind {
             None => {
                 let ensemble = Ensemble::start(Kind::Roo, 3, 0, &data, lines)?;
-                let hosts: Vec<String> = ensemble
-                    .addresses()
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect();
-                good &= runtime.block_on(meet(setting, &hosts.join(","), &work, arguments))?;
+                let servers = ensemble.addresses();
+                good &= runtime.block_on(meet(setting, &servers, &work, arguments))?;
             }
             Some(kind) => {
                 let server = Server::start(kind, &data, lines)?;
-                let hosts = server.address.to_string();
-                good &= runtime.block_on(meet(setting, &hosts, &work, arguments))?;
+                let servers = [server.address];
+                good &= runtime.block_on(meet(setting, &servers, &work, arguments))?;
             }
         }
     }
@@ -168,7 +181,14 @@ pub fn run(arguments: &RecipesArgs) -> Result<ExitCode> {
     })
 }
 
-async fn meet(setting: &str, hosts: &str, work: &Path, arguments: &RecipesArgs) -> Result<bool> {
+async fn meet(
+    setting: &str,
+    servers: &[SocketAddr],
+    work: &Path,
+    arguments: &RecipesArgs,
+) -> Result<bool> {
+    let hosts: Vec<String> = servers.iter().map(ToString::to_string).collect();
+    let hosts = &hosts.join(",");
     let directory = work.join(format!("{setting}-meeting"));
     if directory.exists() {
         fs::remove_dir_all(&directory)?;
@@ -192,6 +212,7 @@ async fn meet(setting: &str, hosts: &str, work: &Path, arguments: &RecipesArgs) 
         let meeting = Meeting {
             directory: directory.clone(),
             number: scenario.number.unwrap_or(arguments.rounds),
+            servers: servers.to_vec(),
         };
         let outcome = play(scenario, &client, &meeting, &mut peers).await;
         let said = match &outcome {

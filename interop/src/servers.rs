@@ -56,6 +56,19 @@ pub fn pause(time: Duration) {
     let _ = receiver.recv_timeout(time);
 }
 
+/// The answer of a server to a four-letter word.
+///
+/// # Errors
+/// When it does not answer in time.
+pub fn ask_word(server: SocketAddr, word: &str, limit: Duration) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&server, limit)?;
+    stream.set_read_timeout(Some(limit))?;
+    stream.write_all(word.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// A running server; it ends when this is dropped.
 pub struct Server {
     /// Which one.
@@ -267,12 +280,7 @@ impl Server {
     }
 
     fn word_within(&self, word: &str, limit: Duration) -> Result<String> {
-        let mut stream = TcpStream::connect_timeout(&self.address, limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.write_all(word.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        ask_word(self.address, word, limit)
     }
 
     /// Waits until an answer to a word contains a text.

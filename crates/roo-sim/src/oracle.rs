@@ -191,7 +191,8 @@ impl Oracle {
         present.map(|(path, _)| path.as_str())
     }
 
-    fn below(&self, prefix: &str) -> impl Iterator<Item = (&String, &Vec<(Zxid, Data)>)> {
+    /// What each path below a prefix held, from when on.
+    pub fn below(&self, prefix: &str) -> impl Iterator<Item = (&String, &Vec<(Zxid, Data)>)> {
         let from = self.values.range(prefix.to_owned()..);
         let prefix = prefix.to_owned();
         from.take_while(move |(path, _)| path.starts_with(&prefix))

@@ -12,10 +12,12 @@ use crate::run::Verdict;
 use crate::users::UserFaults;
 use crate::world::{Counts, World};
 
+pub mod gatherings;
 pub mod ledger;
 pub mod naive;
 pub mod workload;
 
+use ledger::Ledger;
 use naive::Naive;
 use workload::Shared;
 
@@ -137,6 +139,13 @@ fn storm_and_calm(world: &mut World, shared: &Shared) {
             );
             world.break_rule("liveness of users", what);
         }
+    }
+    // What the dead held goes with their sessions. Not everything had to be waited for.
+    let end = world.now + world.options.tick_ms * 15 * 4 * 1000;
+    while world.violation.is_none() && world.now < end && Ledger::leftover(&world.oracle).is_some()
+    {
+        let next = world.now + 20_000;
+        world.run_until(next);
     }
     if world.violation.is_none()
         && let Err((rule, what)) = shared.ledger().check_all(&world.oracle)

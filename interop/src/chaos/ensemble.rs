@@ -4,8 +4,8 @@
 //! names the relay of (i, j), its line for itself the port where it listens.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::dice::{Dice, fresh_seed};
 use crate::proxy::Proxy;
-use crate::servers::{pause, roo_binary};
+use crate::servers::{ask_word, pause, roo_binary};
 
 /// How long servers may take to stand again once nothing troubles them. Machines that run this
 /// may be busy with something else.
@@ -262,13 +262,7 @@ impl Ensemble {
 
     /// The answer of a server to a four-letter word.
     pub(super) fn word(&self, server: usize, word: &str) -> Result<String> {
-        let limit = Duration::from_secs(2);
-        let mut stream = TcpStream::connect_timeout(&self.members[server].client, limit)?;
-        stream.set_read_timeout(Some(limit))?;
-        stream.write_all(word.as_bytes())?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok(answer)
+        ask_word(self.client(server), word, Duration::from_secs(2))
     }
 
     /// Of all that run.

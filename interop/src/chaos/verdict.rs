@@ -53,6 +53,7 @@ pub(super) fn judge(ensemble: &Ensemble, scene: &Scene, dice: &mut Dice) -> Resu
         let mut tree = read_tree(ensemble.client(server), dice.branch()).context(name.clone())?;
         tree.remove(CONFIG_NODE);
         scene.ledger.judge(&tree).context(name.clone())?;
+        scene.recipes.judge(&tree).context(name.clone())?;
         let left = tree.keys().find(|path| {
             path.strip_prefix(EPHEMERAL_ROOT)
                 .is_some_and(|rest| !rest.is_empty())

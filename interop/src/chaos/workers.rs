@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use super::dice::Dice;
 use super::ephemerals;
 use super::ledger::{Fate, Ledger, fenced};
+use super::recipes::{self, Books};
 use super::session::{
     Answer, NO_NODE, NODE_EXISTS, Reply, Session, Stat, Trouble, Watch, op, path_and_watch,
 };
@@ -47,6 +48,7 @@ const SEQUENTIAL: i32 = 2;
 pub(super) struct Scene {
     pub(super) clients: Vec<std::net::SocketAddr>,
     pub(super) ledger: Ledger,
+    pub(super) recipes: Books,
     pub(super) over: AtomicBool,
 }
 
@@ -71,6 +73,7 @@ const CREW: &[(&str, usize, Work)] = &[
     ("mortal", 2, ephemerals::live_and_die),
     ("lookout", 1, watchers::watch_all),
     ("sentry", 2, watchers::watch_once),
+    ("user", 3, recipes::live_with_recipes),
 ];
 
 /// Makes the nodes that the work needs.
@@ -89,6 +92,9 @@ pub(super) fn lay_out(scene: &Scene, dice: &mut Dice) -> Result<()> {
     }
     for index in 0..REGISTERS {
         session.ensure_node(&register(index))?;
+    }
+    for path in recipes::directories() {
+        session.ensure_node(path)?;
     }
     session.close()?;
     Ok(())

@@ -256,8 +256,8 @@ async fn barrier(client: Client, meeting: Meeting) -> Result<()> {
     gate.close().await?;
     fs::write(meeting.shared("gate-closed"), "")?;
     until(|| Ok(meeting.count("gate-waits-")? == BOTH.len())).await?;
-    // They say so just before they wait.
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // They say so just before they wait; whoever waits watches.
+    until(|| Ok(meeting.watchers("/gate")? == BOTH.len())).await?;
     fs::write(meeting.shared("gate-open"), "")?;
     gate.open().await?;
     Ok(())

@@ -8,8 +8,9 @@ use super::outcome::{catch_up, delete, directory, is, is_cut_off, look_again, se
 /// A gate that is closed while its node exists. Curator: `DistributedBarrier`. kazoo: `Barrier`.
 ///
 /// # Guarantees
-/// [`Barrier::wait`] returns only after the node was absent at some moment behind the call. A gate
-/// that is opened and closed again at once may be missed.
+/// [`Barrier::wait`] returns only after the node was absent at some moment behind the call, on
+/// whatever server: whoever comes after [`Barrier::close`] has returned finds it closed. A gate that
+/// is opened and closed again at once may be missed.
 ///
 /// It belongs to nobody: the loss of a session or a connection, or a clock that stands still, leaves
 /// it as it is. Closing is repeated when its outcome is unknown; opening too, unless the gate that
@@ -85,8 +86,10 @@ impl Barrier {
     /// Waits until the gate is open.
     ///
     /// # Errors
-    /// When the session is lost; as those of `exists`.
+    /// When the session is lost; as those of `sync` and `exists`.
     pub async fn wait(&self) -> Result<()> {
+        // This server may not know yet that the gate was closed.
+        catch_up(&self.client, &self.path).await?;
         loop {
             let (present, watch) = self.client.exists_and_watch(&self.path).await?;
             if present.is_none() {

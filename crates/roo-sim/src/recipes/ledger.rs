@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roo_client::Zxid;
 
+use super::gatherings::Gatherings;
 use crate::oracle::Oracle;
 
 /// How many leases the semaphore has.
@@ -30,6 +31,7 @@ pub enum What {
     Writer,
     Leader,
     Lease,
+    Member,
 }
 
 impl What {
@@ -38,6 +40,7 @@ impl What {
         matches!(
             (self, other),
             (Self::Lock, Self::Lock)
+                | (Self::Member, Self::Member)
                 | (Self::Leader, Self::Leader)
                 | (Self::Writer, Self::Writer | Self::Reader)
                 | (Self::Reader, Self::Writer)
@@ -75,6 +78,8 @@ pub struct Ledger {
     /// Items that may have been removed.
     removed_unsure: BTreeSet<String>,
     ids: BTreeSet<i64>,
+    /// What came about at gates, at double barriers and in the group.
+    pub gatherings: Gatherings,
     /// What each user is about.
     pub doing: BTreeSet<(usize, &'static str)>,
     /// Of each thing how often it was done.
@@ -113,7 +118,9 @@ impl Ledger {
     pub fn check(&mut self, oracle: &Oracle) -> Result<(), (&'static str, String)> {
         let is_there = |claim: &Claim| {
             let last = Zxid(i64::MAX);
-            oracle.value_at(&claim.node, last).is_some()
+            let is_its_own = claim.what != What::Member
+                || oracle.first_change(&claim.node, claim.token).is_none();
+            is_its_own && oracle.value_at(&claim.node, last).is_some()
         };
         for claim in std::mem::take(&mut self.fresh) {
             if self.broken.is_some() || !is_there(&claim) {
@@ -133,6 +140,9 @@ impl Ledger {
             } else if claim.what == What::Lease && leases > PERMITS {
                 self.fail("permits", format!("{claim:?} is one of {leases}"));
             }
+        }
+        if let Err((rule, what)) = self.gatherings.check(oracle) {
+            self.fail(rule, what);
         }
         self.broken.clone().map_or(Ok(()), Err)
     }
@@ -295,6 +305,14 @@ impl Ledger {
 
     /// Whoever has finished has left nothing behind.
     fn check_leftovers(&mut self, oracle: &Oracle) {
+        if let Some(node) = Self::leftover(oracle) {
+            let what = format!("{node} is left behind");
+            self.fail("leftovers", what);
+        }
+    }
+
+    /// A node that nobody needs any more.
+    pub fn leftover(oracle: &Oracle) -> Option<&str> {
         let directories = [
             "/lock/",
             "/rw/",
@@ -303,14 +321,12 @@ impl Ledger {
             "/sem/locks/",
             "/q-locks/",
             "/q/",
+            "/group/",
+            "/one/",
         ];
-        let left = directories
+        directories
             .iter()
-            .find_map(|below| oracle.present_below(below).next());
-        if let Some(node) = left {
-            let what = format!("{node} is left behind");
-            self.fail("leftovers", what);
-        }
+            .find_map(|below| oracle.present_below(below).next())
     }
 }
 

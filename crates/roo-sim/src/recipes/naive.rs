@@ -3,6 +3,7 @@
 
 use roo_client::{ErrorKind, NodeKind, Result, Version};
 
+use super::gatherings::{GATE, GROUP};
 use super::ledger::{Claim, What};
 use super::workload::{Life, ensure};
 
@@ -25,6 +26,14 @@ pub enum Naive {
     ReadSingly,
     /// Numbers are read and set.
     DrawSingly,
+    /// Whether a gate is closed is asked of a server that may not know yet.
+    PassUnsynced,
+    /// Who comes is counted, and never counted off.
+    CountArrivals,
+    /// Nobody waits for the others at the end.
+    LeaveAtOnce,
+    /// A member's node does not go with its session.
+    StayForGood,
 }
 
 /// All of them, and the rule that each breaks.
@@ -37,6 +46,10 @@ pub const ALL: &[(Naive, &str)] = &[
     (Naive::MorePermits, "permits"),
     (Naive::ReadSingly, "whole trees"),
     (Naive::DrawSingly, "ids"),
+    (Naive::PassUnsynced, "barrier"),
+    (Naive::CountArrivals, "double barrier"),
+    (Naive::LeaveAtOnce, "double barrier"),
+    (Naive::StayForGood, "group"),
 ];
 
 /// Takes a place in line, and holds without looking whose turn it is.
@@ -124,4 +137,41 @@ pub(super) async fn draw(life: &Life) -> Result<i64> {
     let data = id.to_string();
     life.client.set("/single", data, Version::Any).await?;
     Ok(id)
+}
+
+/// Passes a gate that a server does not know to be closed.
+pub(super) async fn pass(life: &Life) -> Result<()> {
+    while life.client.exists(GATE).await?.is_some() {
+        life.desk.nap(10_000).await;
+    }
+    Ok(())
+}
+
+/// Counts who comes, and does not count off the first one when it gives up: whether it is let in.
+pub(super) async fn arrive(life: &Life, directory: &str) -> Result<bool> {
+    ensure(life, directory, b"").await?;
+    let kind = NodeKind::EphemeralSequential;
+    let made = life
+        .client
+        .create(&format!("{directory}/"), "", kind)
+        .await?;
+    let is_first = made.path.ends_with("0000000000");
+    if is_first {
+        life.desk.nap(100_000).await;
+        life.client.delete(&made.path, Version::Any).await?;
+    }
+    Ok(!is_first)
+}
+
+/// Becomes a member who stays when its session ends.
+pub(super) async fn join(life: &Life, id: &str) -> Result<()> {
+    ensure(life, GROUP, b"").await?;
+    ensure(life, &format!("{GROUP}/{id}"), b"").await
+}
+
+/// Is a member no longer.
+pub(super) async fn part(life: &Life, id: &str) -> Result<()> {
+    life.client
+        .delete(&format!("{GROUP}/{id}"), Version::Any)
+        .await
 }

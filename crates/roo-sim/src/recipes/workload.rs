@@ -1,5 +1,7 @@
 //! What users do: each a few of the recipes at once, again and again, then each once more in peace.
 
+mod gathering;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roo_client::recipes::{
@@ -72,7 +74,7 @@ pub fn program(
 async fn live(life: &Life) -> Result<()> {
     life.client.connected().await?;
     prepare(life).await?;
-    let tasks: [std::pin::Pin<Box<dyn Future<Output = Result<()>> + '_>>; 9] = [
+    let tasks: [std::pin::Pin<Box<dyn Future<Output = Result<()>> + '_>>; 13] = [
         Box::pin(repeat(life, 0, "lock", lock)),
         Box::pin(repeat(life, 1, "read_or_write", read_or_write)),
         Box::pin(repeat(life, 2, "count", count)),
@@ -82,10 +84,16 @@ async fn live(life: &Life) -> Result<()> {
         Box::pin(repeat(life, 6, "lead", lead)),
         Box::pin(repeat(life, 7, "lease", lease)),
         Box::pin(watch_and_draw(life)),
+        Box::pin(repeat(life, 9, "gate", gathering::gate)),
+        Box::pin(repeat(life, 10, "meet", gathering::meet)),
+        Box::pin(repeat(life, 11, "join", gathering::join)),
+        Box::pin(repeat(life, 11, "be_the_one", gathering::be_the_one)),
     ];
     let outcomes = futures_util::future::try_join_all(tasks).await?;
     drop(outcomes);
-    drain(life).await
+    drain(life).await?;
+    let _doing = Doing::begin(life, "await_former_lives");
+    gathering::await_former_lives(life).await
 }
 
 async fn prepare(life: &Life) -> Result<()> {
