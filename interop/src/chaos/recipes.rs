@@ -311,7 +311,7 @@ async fn work(user: &User<'_>, number: u64) -> Result<()> {
         Ok(members.iter().any(|member| member.id == me))
     };
     ensure!(is_listed().await?, "{me} has joined and is not listed");
-    programs::run(&life).await?;
+    Box::pin(programs::run(&life)).await?;
     await_former_lives(&life, &group).await?;
     membership.leave().await?;
     ensure!(!is_listed().await?, "{me} has left and is listed");

@@ -255,7 +255,7 @@ async fn lead(life: &Life<'_>) -> Result<()> {
         return Ok(());
     }
     let candidate = Candidate::new(&life.client, ELECTION, life.user.name);
-    match patiently(life, candidate.reign(reign)).await? {
+    match Box::pin(patiently(life, candidate.reign(reign))).await? {
         Some(Reign::Finished(outcome)) => outcome,
         _ => Ok(()),
     }
