@@ -1,6 +1,7 @@
 //! The client as callers see it. This file holds what all calls share; the operations are in its
 //! submodules.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::PoisonError;
@@ -221,12 +222,16 @@ impl Client {
     }
 
     /// The server's name of a caller's path.
-    fn real(&self, given: &str) -> Result<String, ErrorKind> {
+    fn real<'a>(&self, given: &'a str) -> Result<Cow<'a, str>, ErrorKind> {
         self.real_or_prefix(given, false)
     }
 
     /// The server's name of a caller's path, or of one that gets digits appended.
-    fn real_or_prefix(&self, given: &str, is_prefix: bool) -> Result<String, ErrorKind> {
+    fn real_or_prefix<'a>(
+        &self,
+        given: &'a str,
+        is_prefix: bool,
+    ) -> Result<Cow<'a, str>, ErrorKind> {
         let is_valid = if is_prefix {
             path::is_valid(&path::sequential(given, 0))
         } else {
@@ -238,10 +243,12 @@ impl Client {
             return Err(ErrorKind::BadArguments(what.into()));
         }
         let chroot = &self.0.chroot;
-        Ok(if given == "/" && !chroot.is_empty() && !is_prefix {
-            chroot.clone()
+        Ok(if chroot.is_empty() {
+            Cow::Borrowed(given)
+        } else if given == "/" && !is_prefix {
+            Cow::Owned(chroot.clone())
         } else {
-            format!("{chroot}{given}")
+            Cow::Owned(format!("{chroot}{given}"))
         })
     }
 

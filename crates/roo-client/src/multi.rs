@@ -1,5 +1,7 @@
 //! Several operations as one: all of them or none, and reads in one round trip.
 
+use std::borrow::Cow;
+
 use roo_proto::acl::Acl;
 use roo_proto::request::{Create, MultiOp, MultiReadOp, RequestAcl};
 use roo_proto::stat::Stat;
@@ -119,14 +121,14 @@ impl Multi {
     /// The operations on the wire; `real` makes a caller's path the server's.
     pub(crate) fn wire(
         &self,
-        real: impl Fn(&str, bool) -> Result<String, ErrorKind>,
+        real: impl for<'p> Fn(&'p str, bool) -> Result<Cow<'p, str>, ErrorKind>,
     ) -> Result<Vec<MultiOp<'_>>, (usize, ErrorKind)> {
         let ops = self.0.iter().enumerate();
         ops.map(|(at, op)| {
             let sequential =
                 matches!(op, Op::Create { options, .. } if options.kind.is_sequential());
             let path = self.path(at).unwrap_or_default();
-            let path = real(path, sequential).map_err(|kind| (at, kind))?.into();
+            let path = real(path, sequential).map_err(|kind| (at, kind))?;
             Ok(match op {
                 Op::Create { data, options, .. } => {
                     let create = create(path, data, options).map_err(|kind| (at, kind))?;
@@ -153,7 +155,7 @@ impl Multi {
 
 /// A create on the wire.
 pub(crate) fn create<'a>(
-    path: std::borrow::Cow<'a, str>,
+    path: Cow<'a, str>,
     data: &'a [u8],
     options: &'a CreateOptions,
 ) -> Result<Create<'a>, ErrorKind> {
@@ -247,12 +249,12 @@ impl MultiRead {
     /// The operations on the wire; `real` makes a caller's path the server's.
     pub(crate) fn wire(
         &self,
-        real: impl Fn(&str) -> Result<String, ErrorKind>,
-    ) -> Result<Vec<MultiReadOp<'static>>, (usize, ErrorKind)> {
+        real: impl for<'p> Fn(&'p str) -> Result<Cow<'p, str>, ErrorKind>,
+    ) -> Result<Vec<MultiReadOp<'_>>, (usize, ErrorKind)> {
         let ops = self.0.iter().enumerate();
         ops.map(|(at, op)| {
             let path = self.path(at).unwrap_or_default();
-            let path = Some(real(path).map_err(|kind| (at, kind))?.into());
+            let path = Some(real(path).map_err(|kind| (at, kind))?);
             Ok(match op {
                 ReadOp::Get(_) => MultiReadOp::GetData { path },
                 ReadOp::Children(_) => MultiReadOp::GetChildren { path },

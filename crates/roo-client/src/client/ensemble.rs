@@ -21,7 +21,7 @@ impl Client {
             operation: "config",
             path: Some(CONFIG),
         };
-        self.get_real(what, CONFIG.to_owned()).await
+        self.get_real(what, CONFIG).await
     }
 
     /// Changes the ensemble, only from the configuration of version `from_config` if it is given,

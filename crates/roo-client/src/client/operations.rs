@@ -1,5 +1,7 @@
 //! The operations on one node.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use roo_proto::acl::{self, Acl, Id};
 use roo_proto::jute::{self, Reader};
@@ -48,7 +50,7 @@ impl Client {
         &self,
         operation: &'static str,
         path: &'a str,
-    ) -> Result<(What<'a>, String)> {
+    ) -> Result<(What<'a>, Cow<'a, str>)> {
         let what = What {
             operation,
             path: Some(path),
@@ -91,7 +93,7 @@ impl Client {
         let real = self
             .real_or_prefix(path, options.kind.is_sequential())
             .map_err(|kind| self.fail(what, kind))?;
-        let create = multi::create(real.into(), data, options);
+        let create = multi::create(real, data, options);
         let create = create.map_err(|kind| self.fail(what, kind))?;
         let request = Request::Create(create);
         let reply = self.call(what, OnLoss::Fail, &request).await?;
@@ -115,7 +117,7 @@ impl Client {
     pub async fn delete(&self, path: &str, version: impl Into<Version>) -> Result<()> {
         let (what, real) = self.at("delete", path)?;
         let request = Request::Delete {
-            path: Some(real.into()),
+            path: Some(real),
             version: version.into().wire(),
         };
         self.call(what, OnLoss::Fail, &request).await?;
@@ -129,7 +131,7 @@ impl Client {
     pub async fn exists(&self, path: &str) -> Result<Option<Stat>> {
         let (what, real) = self.at("exists", path)?;
         let request = Request::Exists {
-            path: real.into(),
+            path: real,
             watch: false,
         };
         match self.call(what, OnLoss::Repeat, &request).await {
@@ -148,10 +150,10 @@ impl Client {
     /// `NoNode`; `NoAuth` without permission to read.
     pub async fn get(&self, path: &str) -> Result<Node> {
         let (what, real) = self.at("get", path)?;
-        self.get_real(what, real).await
+        self.get_real(what, &real).await
     }
 
-    pub(super) async fn get_real(&self, what: What<'_>, real: String) -> Result<Node> {
+    pub(super) async fn get_real(&self, what: What<'_>, real: &str) -> Result<Node> {
         let request = Request::GetData {
             path: real.into(),
             watch: false,
@@ -177,7 +179,7 @@ impl Client {
     async fn set_node(&self, path: &str, data: &[u8], version: Version) -> Result<Stat> {
         let (what, real) = self.at("set", path)?;
         let request = Request::SetData {
-            path: Some(real.into()),
+            path: Some(real),
             data: Some(data),
             version: version.wire(),
         };
@@ -193,7 +195,7 @@ impl Client {
     pub async fn children(&self, path: &str) -> Result<Children> {
         let (what, real) = self.at("children", path)?;
         let request = Request::GetChildren {
-            path: real.into(),
+            path: real,
             watch: false,
             with_stat: true,
         };
@@ -207,7 +209,7 @@ impl Client {
     /// `NoNode`; `NoAuth` without permission to read.
     pub async fn descendants_count(&self, path: &str) -> Result<u32> {
         let (what, real) = self.at("descendants_count", path)?;
-        let request = Request::GetAllChildrenNumber { path: real.into() };
+        let request = Request::GetAllChildrenNumber { path: real };
         let reply = self.call(what, OnLoss::Repeat, &request).await?;
         let count = Reader::new(&reply.body).i32();
         let count = count.map_err(|error| self.unreadable(what, error))?;
@@ -245,7 +247,7 @@ impl Client {
     /// `NoNode`; `NoAuth` without permission to read or administer.
     pub async fn acl(&self, path: &str) -> Result<(Vec<Acl>, Stat)> {
         let (what, real) = self.at("acl", path)?;
-        let request = Request::GetAcl { path: real.into() };
+        let request = Request::GetAcl { path: real };
         let reply = self.call(what, OnLoss::Repeat, &request).await?;
         let read = || {
             let mut r = Reader::new(&reply.body);
@@ -266,7 +268,7 @@ impl Client {
     ) -> Result<Stat> {
         let (what, real) = self.at("set_acl", path)?;
         let request = Request::SetAcl {
-            path: Some(real.into()),
+            path: Some(real),
             acl: Some(multi::acl(acl)),
             version: version.into().wire(),
         };
@@ -282,7 +284,7 @@ impl Client {
     pub async fn sync(&self, path: &str) -> Result<()> {
         let (what, real) = self.at("sync", path)?;
         let request = Request::Sync {
-            path: Some(real.into()),
+            path: Some(real),
         };
         self.call(what, OnLoss::Repeat, &request).await?;
         Ok(())
@@ -345,7 +347,7 @@ impl Client {
     pub fn delete_detached(&self, path: &str) {
         if let Ok(real) = self.real(path) {
             let request = Request::Delete {
-                path: Some(real.into()),
+                path: Some(real),
                 version: -1,
             };
             self.detach(&request, Waiting::default());
@@ -361,13 +363,13 @@ impl Client {
             return;
         };
         let request = Request::GetChildren {
-            path: real.clone().into(),
+            path: real.clone(),
             watch: false,
             with_stat: false,
         };
         let waiting = Waiting {
             then: Some(Then::DeleteChildren {
-                parent: real,
+                parent: real.into_owned(),
                 token: token.to_owned(),
             }),
             ..Waiting::default()

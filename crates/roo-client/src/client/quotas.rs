@@ -116,7 +116,7 @@ impl Client {
     }
 
     async fn text_at(&self, what: What<'_>, real: &str) -> Result<Option<String>> {
-        match self.get_real(what, real.to_owned()).await {
+        match self.get_real(what, real).await {
             Ok(node) => Ok(Some(String::from_utf8_lossy(&node.data).into_owned())),
             Err(error) if *error.kind() == ErrorKind::NoNode => Ok(None),
             Err(error) => Err(error),

@@ -30,7 +30,7 @@ impl Client {
     pub async fn create_parents(&self, path: &str) -> Result<()> {
         let (what, real) = self.at("create_parents", path)?;
         let mut missing = Vec::new();
-        let mut at = real.as_str();
+        let mut at = &*real;
         while let Some((parent, _)) = path::split(at)
             && parent != "/"
         {

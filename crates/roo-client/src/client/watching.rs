@@ -32,7 +32,7 @@ impl Client {
         let (what, real) = self.at("get", path)?;
         let (watch, extras) = self.one_watch(WatchedBy::GetData, &real);
         let request = Request::GetData {
-            path: real.into(),
+            path: real,
             watch: true,
         };
         let reply = self.call_and_watch(what, &request, extras).await?;
@@ -49,7 +49,7 @@ impl Client {
         let (what, real) = self.at("exists", path)?;
         let (watch, extras) = self.one_watch(WatchedBy::Exists, &real);
         let request = Request::Exists {
-            path: real.into(),
+            path: real,
             watch: true,
         };
         match self.call_and_watch(what, &request, extras).await {
@@ -71,7 +71,7 @@ impl Client {
         let (what, real) = self.at("children", path)?;
         let (watch, extras) = self.one_watch(WatchedBy::GetChildren, &real);
         let request = Request::GetChildren {
-            path: real.into(),
+            path: real,
             watch: true,
             with_stat: true,
         };
@@ -97,10 +97,10 @@ impl Client {
         let new = NewWatch {
             watcher: stream.id(),
             by,
-            path: real.clone(),
+            path: real.clone().into_owned(),
         };
         let request = Request::AddWatch {
-            path: Some(real.into()),
+            path: Some(real),
             mode: number,
         };
         self.call_and_watch(what, &request, extras(new, watcher))
@@ -128,10 +128,10 @@ impl Client {
             WatchKind::PersistentRecursive => Unwatching::PersistentRecursive,
         };
         let request = Request::RemoveWatches {
-            path: Some(real.clone().into()),
+            path: Some(real.clone()),
             kind: which as i32,
         };
-        let removed = self.remove(what, &request, (which, real)).await;
+        let removed = self.remove(what, &request, (which, real.into_owned())).await;
         removed.map(drop).map_err(|error| match error.kind() {
             // What older servers make of a number they do not know.
             ErrorKind::Server(ErrorCode::MARSHALLING_ERROR) if is_stream => {
