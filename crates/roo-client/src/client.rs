@@ -8,6 +8,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use bytes::Bytes;
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::path;
 use roo_proto::request::Request;
@@ -277,14 +278,14 @@ impl Client {
         self.fail(what, kind)
     }
 
-    fn frame(&self, what: What<'_>, request: &Request<'_>) -> Result<Vec<u8>> {
+    fn frame(&self, what: What<'_>, request: &Request<'_>) -> Result<Bytes> {
         let mut frame = Vec::with_capacity(64);
         request.encode_frame(&mut frame, 0);
         let (bytes, limit) = (frame.len() - 4, self.0.packet_bytes_max);
         if bytes > limit {
             return Err(self.fail(what, ErrorKind::TooLarge { bytes, limit }));
         }
-        Ok(frame)
+        Ok(frame.into())
     }
 
     /// Sends a request and waits for its reply.
@@ -315,13 +316,16 @@ impl Client {
         request: &Request<'_>,
         extras: Extras,
     ) -> Result<Outcome> {
+        // One is kept here until the call is over, so that it is freed where it was made: allocators
+        // are slow at what one thread makes and another frees.
         let frame = self.frame(what, request)?;
         let (sender, receiver) = oneshot::channel();
         let id = self.new_call();
         let (watch, watcher) = extras.watch.unzip();
         let call = Call {
             id,
-            frame,
+            frame: frame.clone(),
+            was_sent: false,
             on_loss,
             unwatch: extras.unwatch,
             is_patient: false,
@@ -342,6 +346,7 @@ impl Client {
             is_done: false,
         };
         let outcome = receiver.await;
+        drop(frame);
         taken_back.is_done = true;
         outcome.map_err(|_| self.gone(what).sent(on_loss == OnLoss::Fail))
     }

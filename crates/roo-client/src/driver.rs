@@ -87,8 +87,9 @@ enum Woken {
 
 impl Driver {
     async fn run(mut self) {
+        self.carry_out();
         loop {
-            self.carry_out();
+            self.write();
             if self.session.status().state.is_final() {
                 return;
             }
@@ -99,26 +100,29 @@ impl Driver {
                 Woken::Link(Err(error)) => self.link_failed(&error),
                 Woken::Task(done) => self.on_done(done),
                 Woken::Caller(event) => {
-                    self.session.handle(now, event, &mut self.effects);
+                    self.handle(now, event);
                     if std::mem::take(&mut self.answered) > 1 {
                         // Others were answered with this caller, and may ask again: one write
                         // for all of them.
                         yield_now().await;
                     }
                 }
-                Woken::Deadline => {
-                    let event = Event::DeadlineReached;
-                    self.session.handle(now, event, &mut self.effects);
-                }
+                Woken::Deadline => self.handle(now, Event::DeadlineReached),
             }
             self.take_packets(now);
             for _ in 0..EVENTS_MAX {
                 let Some(event) = self.hub.try_next() else {
                     break;
                 };
-                self.session.handle(now, event, &mut self.effects);
+                self.handle(now, event);
             }
         }
+    }
+
+    /// Has the session decide, and does what it decided.
+    fn handle(&mut self, now: Time, event: Event) {
+        self.session.handle(now, event, &mut self.effects);
+        self.carry_out();
     }
 
     /// Milliseconds since the driver began.
@@ -149,23 +153,21 @@ impl Driver {
     fn on_done(&mut self, done: Done) {
         let now = self.now();
         match done {
-            Done::Event(event) => self.session.handle(now, event, &mut self.effects),
+            Done::Event(event) => self.handle(now, event),
             Done::Opened(id, stream) => {
                 if self.attempts.remove(&id).is_none() {
                     return;
                 }
                 self.link = Some(Link::new(id, stream, self.reply_bytes_max));
-                let event = Event::LinkOpened { link: id };
-                self.session.handle(now, event, &mut self.effects);
+                self.handle(now, Event::LinkOpened { link: id });
             }
             Done::Nothing => {}
         }
     }
 
     fn take_packets(&mut self, now: Time) {
-        let Some(link) = &mut self.link else { return };
-        while let Some(event) = link.next_event() {
-            self.session.handle(now, event, &mut self.effects);
+        while let Some(event) = self.link.as_mut().and_then(Link::next_event) {
+            self.handle(now, event);
         }
     }
 
@@ -179,21 +181,25 @@ impl Driver {
                 link: link.id(),
                 why,
             };
-            let now = self.now();
-            self.session.handle(now, event, &mut self.effects);
+            self.handle(self.now(), event);
         }
     }
 
     fn carry_out(&mut self) {
-        while !self.effects.is_empty() {
-            for effect in std::mem::take(&mut self.effects) {
-                self.carry_out_one(effect);
-            }
-            if let Some(link) = &mut self.link
-                && let Err(error) = link.write()
-            {
-                self.link_failed(&error);
-            }
+        // The list is kept: a new one for each event would be one more allocation per call.
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
+            self.carry_out_one(effect);
+        }
+        self.effects = effects;
+    }
+
+    /// Writes what is to be sent, all of it at once.
+    fn write(&mut self) {
+        if let Some(link) = &mut self.link
+            && let Err(error) = link.write()
+        {
+            self.link_failed(&error);
         }
     }
 

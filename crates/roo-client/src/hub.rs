@@ -386,7 +386,8 @@ pub(crate) fn detached(id: CallId, request: &Request<'_>) -> Call {
     request.encode_frame(&mut frame, 0);
     Call {
         id,
-        frame,
+        frame: frame.into(),
+        was_sent: false,
         on_loss: OnLoss::Repeat,
         watch: None,
         unwatch: None,

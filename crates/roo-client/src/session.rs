@@ -19,7 +19,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use roo_proto::connect::PASSWORD_SIZE;
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, Zxid};
@@ -162,7 +162,9 @@ pub struct Call {
     /// Whose.
     pub id: CallId,
     /// The whole frame with xid 0.
-    pub frame: Vec<u8>,
+    pub frame: Bytes,
+    /// Whether it was sent on an earlier connection.
+    pub was_sent: bool,
     /// What becomes of it when the connection is lost under way.
     pub on_loss: OnLoss,
     /// The watch it sets if it succeeds.
@@ -346,6 +348,8 @@ pub struct Session {
     auths_sent: VecDeque<usize>,
     watches: Watches,
     deadlines: VecDeque<(Time, CallId)>,
+    /// Where frames get their numbers.
+    room: BytesMut,
     last_heard: Time,
     last_sent: Time,
     next_probe: Option<Time>,
@@ -417,6 +421,7 @@ impl Session {
             auths_sent: VecDeque::new(),
             watches: Watches::default(),
             deadlines: VecDeque::new(),
+            room: BytesMut::new(),
             last_heard: now,
             last_sent: now,
             next_probe: None,

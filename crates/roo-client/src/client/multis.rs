@@ -4,6 +4,7 @@ use roo_proto::error_code::ErrorCode;
 use roo_proto::reply::decode::{self, MultiResult};
 use roo_proto::request::Request;
 
+use super::operations::kept;
 use super::{Client, What};
 use crate::error::{Error, ErrorKind, Result};
 use crate::multi::{Multi, MultiRead, OpResult, ReadResult};
@@ -118,10 +119,7 @@ impl Client {
         match result {
             MultiResult::Data { data, stat } => Ok(ReadResult::Node(Node {
                 no_data: data.is_none(),
-                data: data
-                    .filter(|data| !data.is_empty())
-                    .map(|data| reply.body.slice_ref(data))
-                    .unwrap_or_default(),
+                data: kept(&reply.body, data.unwrap_or_default()),
                 stat,
             })),
             MultiResult::Children(names) => Ok(ReadResult::Children(names)),

@@ -16,6 +16,9 @@ use crate::multi;
 use crate::session::{OnLoss, Reply, Secret};
 use crate::types::{Children, CreateOptions, Created, Node, Version};
 
+/// Data of a reply below this is copied out of it.
+const COPIED_MAX: usize = 4096;
+
 /// What `get` and its like read.
 pub(super) fn node(reply: &Reply) -> jute::Result<Node> {
     let mut r = Reader::new(&reply.body);
@@ -23,13 +26,19 @@ pub(super) fn node(reply: &Reply) -> jute::Result<Node> {
     let data = found.unwrap_or_default();
     Ok(Node {
         no_data: found.is_none(),
-        data: if data.is_empty() {
-            Bytes::new()
-        } else {
-            reply.body.slice_ref(data)
-        },
+        data: kept(&reply.body, data),
         stat: Stat::decode(&mut r)?,
     })
+}
+
+/// Data of a reply for the caller to keep: copied if it is small, so that it does not keep all that
+/// was read with it.
+pub(super) fn kept(body: &Bytes, data: &[u8]) -> Bytes {
+    if data.len() < COPIED_MAX {
+        Bytes::copy_from_slice(data)
+    } else {
+        body.slice_ref(data)
+    }
 }
 
 pub(super) fn stat(reply: &Reply) -> jute::Result<Stat> {
@@ -283,9 +292,7 @@ impl Client {
     /// `NotReadOnly` from a server without a quorum.
     pub async fn sync(&self, path: &str) -> Result<()> {
         let (what, real) = self.at("sync", path)?;
-        let request = Request::Sync {
-            path: Some(real),
-        };
+        let request = Request::Sync { path: Some(real) };
         self.call(what, OnLoss::Repeat, &request).await?;
         Ok(())
     }
@@ -384,5 +391,20 @@ impl Client {
         extras: Extras,
     ) -> Result<Reply> {
         self.call_with(what, OnLoss::Repeat, request, extras).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_data_is_copied_out_of_what_was_read_and_large_data_shared() {
+        let read = Bytes::from(vec![7; 3 * COPIED_MAX]);
+        let is_shared = |kept: &Bytes| read.as_ptr_range().contains(&kept.as_ptr());
+        let small = kept(&read, &read[10..20]);
+        let large = kept(&read, &read[..COPIED_MAX]);
+        assert_eq!((small.len(), is_shared(&small)), (10, false));
+        assert_eq!((large.len(), is_shared(&large)), (COPIED_MAX, true));
     }
 }

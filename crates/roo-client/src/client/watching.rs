@@ -131,7 +131,9 @@ impl Client {
             path: Some(real.clone()),
             kind: which as i32,
         };
-        let removed = self.remove(what, &request, (which, real.into_owned())).await;
+        let removed = self
+            .remove(what, &request, (which, real.into_owned()))
+            .await;
         removed.map(drop).map_err(|error| match error.kind() {
             // What older servers make of a number they do not know.
             ErrorKind::Server(ErrorCode::MARSHALLING_ERROR) if is_stream => {

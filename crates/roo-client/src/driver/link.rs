@@ -14,9 +14,8 @@ use crate::session::{Event, LinkId};
 
 /// Room for reading.
 const CHUNK: usize = 32 * 1024;
-/// Packets below are copied, so that a small piece of data that a caller keeps does not keep a
-/// whole chunk.
-const COPIED_MAX: usize = 4096;
+/// With less room than this, what comes next is read into another chunk.
+const ROOM_MIN: usize = 8 * 1024;
 /// Frames below are joined for writing.
 const JOINED_MAX: usize = 64 * 1024;
 
@@ -54,7 +53,9 @@ impl Link {
     /// Waits until something was read, or can be written if that was held up. Dropping the future
     /// loses nothing.
     pub(super) async fn progress(&mut self) -> io::Result<()> {
-        self.input.reserve(CHUNK);
+        if self.input.capacity() - self.input.len() < ROOM_MIN {
+            self.input.reserve(CHUNK);
+        }
         let Self {
             read,
             write,
@@ -83,17 +84,10 @@ impl Link {
         match frame::front(&self.input, self.reply_bytes_max) {
             Front::Packet(packet) => {
                 let length = packet.len();
-                let packet = if length < COPIED_MAX {
-                    let packet = Bytes::copy_from_slice(packet);
-                    self.input.advance(LENGTH_SIZE + length);
-                    packet
-                } else {
-                    self.input.advance(LENGTH_SIZE);
-                    self.input.split_to(length).freeze()
-                };
+                self.input.advance(LENGTH_SIZE);
                 Some(Event::Received {
                     link: self.id,
-                    packet,
+                    packet: self.input.split_to(length).freeze(),
                 })
             }
             Front::Incomplete { needed } => {

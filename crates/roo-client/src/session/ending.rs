@@ -27,7 +27,8 @@ impl Session {
                 } => match repeat {
                     Some(frame) if is_wanted => again.push(Call {
                         id,
-                        frame: frame.into(),
+                        frame,
+                        was_sent: true,
                         on_loss: OnLoss::Repeat,
                         watch,
                         unwatch,
@@ -63,8 +64,7 @@ impl Session {
                 sent,
             };
             if let Some(at) = waiting {
-                // A repeated call has been sent once.
-                let sent = self.queue.get(at).is_some_and(|call| call.xid() != 0);
+                let sent = self.queue.get(at).is_some_and(|call| call.was_sent);
                 self.queue.remove(at);
                 complete(call, Err(failure(sent)), effects);
                 continue;
@@ -141,7 +141,7 @@ impl Session {
             }
         }
         for call in std::mem::take(&mut self.queue) {
-            let sent = call.xid() != 0;
+            let sent = call.was_sent;
             let why = why.clone();
             complete(call.id, Err(Failure { why, sent }), effects);
         }

@@ -98,7 +98,7 @@ impl Session {
         // A call that is made again gets another number: numbers only grow, so that no server
         // takes it for what it was asked before.
         let xid = self.xid();
-        let (sent, frame) = call.send(xid);
+        let (sent, frame) = call.send(xid, &mut self.room);
         self.sent.push_back(sent);
         self.send(now, frame, effects);
     }

@@ -1,9 +1,12 @@
 //! What was sent and is not answered yet, in the order in which the answers come.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use super::watches::Unwatching;
 use super::{Call, CallId, NewWatch, OnLoss, Secret, WatcherId};
+
+/// Frames below share an allocation while they are on their way out.
+const ROOM_FRAME_MAX: usize = 4096;
 
 /// A request that was sent.
 #[derive(Debug)]
@@ -52,30 +55,29 @@ impl Auth {
 }
 
 impl Call {
-    /// Its number; 0 before it was sent.
-    pub(super) fn xid(&self) -> i32 {
-        let xid = self.frame.get(4..8).and_then(|xid| xid.try_into().ok());
-        xid.map_or(0, i32::from_be_bytes)
-    }
-
-    /// Gives the frame its number and makes it a sent one.
-    pub(super) fn send(self, xid: i32) -> (Sent, Bytes) {
-        let mut frame = self.frame;
+    /// Makes it a sent one, and gives the frame that is sent: a copy with its number, out of `room`
+    /// if it is small.
+    pub(super) fn send(self, xid: i32, room: &mut BytesMut) -> (Sent, Bytes) {
+        let mut frame = if self.frame.len() < ROOM_FRAME_MAX {
+            room.extend_from_slice(&self.frame);
+            room.split()
+        } else {
+            BytesMut::from(&*self.frame)
+        };
         if let Some(slot) = frame.get_mut(4..8) {
             slot.copy_from_slice(&xid.to_be_bytes());
         }
-        let frame = Bytes::from(frame);
         let sent = Sent {
             xid,
             what: SentWhat::Call {
                 id: self.id,
-                repeat: (self.on_loss == OnLoss::Repeat).then(|| frame.clone()),
+                repeat: (self.on_loss == OnLoss::Repeat).then_some(self.frame),
                 watch: self.watch,
                 unwatch: self.unwatch,
                 is_wanted: true,
                 is_patient: self.is_patient,
             },
         };
-        (sent, frame)
+        (sent, frame.freeze())
     }
 }

@@ -164,7 +164,8 @@ impl Script {
         let is_write = roo_proto::op_code::is_write(request.op());
         self.tell(Event::Submit(Call {
             id: CallId(id),
-            frame,
+            frame: frame.into(),
+            was_sent: false,
             on_loss: if is_write {
                 OnLoss::Fail
             } else {

@@ -225,7 +225,8 @@ fn removed_watches_are_told_so() {
     request.encode_frame(&mut frame, 0);
     script.tell(Event::Submit(Call {
         id: CallId(6),
-        frame,
+        frame: frame.into(),
+        was_sent: false,
         on_loss: OnLoss::Repeat,
         watch: None,
         unwatch: Some((watches::Unwatching::Any, "/p".into())),
