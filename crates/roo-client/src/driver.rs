@@ -47,7 +47,7 @@ struct Driver {
     link: Option<Link>,
     lookup: Lookup,
     reply_bytes_max: usize,
-    /// Calls that were answered since a caller was last heard.
+    /// Calls that were answered, less the callers heard since.
     answered: usize,
 }
 
@@ -101,22 +101,41 @@ impl Driver {
                 Woken::Task(done) => self.on_done(done),
                 Woken::Caller(event) => {
                     self.handle(now, event);
-                    if std::mem::take(&mut self.answered) > 1 {
-                        // Others were answered with this caller, and may ask again: one write
-                        // for all of them.
-                        yield_now().await;
-                    }
+                    self.gather().await;
                 }
                 Woken::Deadline => self.handle(now, Event::DeadlineReached),
             }
             self.take_packets(now);
-            for _ in 0..EVENTS_MAX {
-                let Some(event) = self.hub.try_next() else {
-                    break;
-                };
-                self.handle(now, event);
+            self.take_events();
+        }
+    }
+
+    /// Others were answered with the caller who was just heard, and may ask again: one write for
+    /// all of them. Ends when as many were heard, or nobody more is.
+    async fn gather(&mut self) {
+        // Counted here: callers whose calls fail at once must not keep it going.
+        let mut expected = std::mem::take(&mut self.answered).saturating_sub(1);
+        while expected > 0 {
+            yield_now().await;
+            match self.take_events() {
+                0 => return,
+                heard => expected = expected.saturating_sub(heard),
             }
         }
+    }
+
+    /// Takes what callers want, and says how many pieces that were.
+    fn take_events(&mut self) -> usize {
+        let now = self.now();
+        let mut heard = 0;
+        while heard < EVENTS_MAX
+            && let Some(event) = self.hub.try_next()
+        {
+            heard += 1;
+            self.handle(now, event);
+        }
+        self.answered = self.answered.saturating_sub(heard);
+        heard
     }
 
     /// Has the session decide, and does what it decided.
