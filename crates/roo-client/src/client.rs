@@ -56,6 +56,9 @@ pub(crate) struct Shared {
     pub(crate) watch_buffer_max: usize,
 }
 
+/// Room for a request, so that most need not grow.
+const FRAME_ROOM: usize = 256;
+
 /// What a call is, for its errors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct What<'a> {
@@ -279,7 +282,7 @@ impl Client {
     }
 
     fn frame(&self, what: What<'_>, request: &Request<'_>) -> Result<Bytes> {
-        let mut frame = Vec::with_capacity(64);
+        let mut frame = Vec::with_capacity(FRAME_ROOM);
         request.encode_frame(&mut frame, 0);
         let (bytes, limit) = (frame.len() - 4, self.0.packet_bytes_max);
         if bytes > limit {
@@ -327,14 +330,14 @@ impl Client {
             frame: frame.clone(),
             was_sent: false,
             on_loss,
-            unwatch: extras.unwatch,
+            unwatch: extras.unwatch.map(Box::new),
             is_patient: false,
-            watch,
+            watch: watch.map(Box::new),
         };
         let watcher = call.watch.as_ref().map(|watch| watch.watcher).zip(watcher);
         let waiting = Waiting {
             sender: Some(sender),
-            watcher,
+            watcher: watcher.map(Box::new),
             then: None,
         };
         if !self.send(Command::Call(call, waiting)) {

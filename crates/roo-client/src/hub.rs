@@ -56,13 +56,13 @@ impl fmt::Debug for Background {
     }
 }
 
-/// Who waits for a call.
+/// Who waits for a call. What few have is boxed: there is one for each call under way.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) sender: Option<oneshot::Sender<Outcome>>,
-    pub(crate) watcher: Option<(WatcherId, Watcher)>,
+    pub(crate) watcher: Option<Box<(WatcherId, Watcher)>>,
     /// What the hub itself goes on with.
-    pub(crate) then: Option<Then>,
+    pub(crate) then: Option<Box<Then>>,
 }
 
 /// What the hub itself goes on with when a call is over.
@@ -288,11 +288,12 @@ impl Hub {
                 .last_zxid
                 .fetch_max(reply.zxid.0, Ordering::Relaxed);
         }
-        if is_watching && let Some((id, watcher)) = waiting.watcher {
+        if is_watching && let Some(watcher) = waiting.watcher {
+            let (id, watcher) = *watcher;
             self.watchers.insert(id, watcher);
         }
         if let (Some(then), Ok(reply)) = (waiting.then, &result) {
-            self.go_on(then, reply);
+            self.go_on(*then, reply);
         }
         if let Some(sender) = waiting.sender {
             let _ = sender.send(result);

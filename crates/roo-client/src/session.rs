@@ -156,7 +156,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// A request of a caller.
+/// A request of a caller. What few have is boxed: calls are moved often.
 #[derive(Clone, Debug)]
 pub struct Call {
     /// Whose.
@@ -168,9 +168,9 @@ pub struct Call {
     /// What becomes of it when the connection is lost under way.
     pub on_loss: OnLoss,
     /// The watch it sets if it succeeds.
-    pub watch: Option<NewWatch>,
+    pub watch: Option<Box<NewWatch>>,
     /// The watches it takes back if it succeeds.
-    pub unwatch: Option<(watches::Unwatching, String)>,
+    pub unwatch: Option<Box<(watches::Unwatching, String)>>,
     /// Whether it may wait longer than `Options::request_timeout`.
     pub is_patient: bool,
 }

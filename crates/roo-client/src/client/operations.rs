@@ -375,10 +375,10 @@ impl Client {
             with_stat: false,
         };
         let waiting = Waiting {
-            then: Some(Then::DeleteChildren {
+            then: Some(Box::new(Then::DeleteChildren {
                 parent: real.into_owned(),
                 token: token.to_owned(),
-            }),
+            })),
             ..Waiting::default()
         };
         self.detach(&request, waiting);

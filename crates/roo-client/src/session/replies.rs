@@ -159,14 +159,15 @@ impl Session {
             } => {
                 let is_unknown = header.err == ErrorCode::UNIMPLEMENTED && repeat.is_some();
                 let watcher = watch.as_ref().map(|watch| watch.watcher);
-                let is_watching = watch.is_some_and(|watch| self.set_watch(header.err, watch));
+                let is_watching = watch.is_some_and(|watch| self.set_watch(header.err, *watch));
                 if let Some(watcher) = watcher
                     && is_watching
                     && !is_wanted
                 {
                     self.on_unwatch(now, watcher, effects);
                 }
-                if let (Some((what, path)), ErrorCode::OK) = (unwatch, header.err) {
+                if let (Some(unwatch), ErrorCode::OK) = (unwatch, header.err) {
+                    let (what, path) = *unwatch;
                     for watcher in self.watches.remove_all(what, &path) {
                         let end = WatchEnd::Removed;
                         effects.push(Effect::Tell(Notice::WatchEnded { watcher, end }));
@@ -263,7 +264,7 @@ impl Session {
             ) => {
                 self.see(header.zxid);
                 if let Some(watch) = watch {
-                    self.set_watch(header.err, watch);
+                    self.set_watch(header.err, *watch);
                 }
                 let why = Why::TooLarge {
                     bytes,

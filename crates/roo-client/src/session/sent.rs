@@ -21,8 +21,8 @@ pub(super) enum SentWhat {
         id: CallId,
         /// Kept to make it again.
         repeat: Option<Bytes>,
-        watch: Option<NewWatch>,
-        unwatch: Option<(Unwatching, String)>,
+        watch: Option<Box<NewWatch>>,
+        unwatch: Option<Box<(Unwatching, String)>>,
         /// Somebody still waits.
         is_wanted: bool,
         is_patient: bool,

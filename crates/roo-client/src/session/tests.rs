@@ -171,10 +171,12 @@ impl Script {
             } else {
                 OnLoss::Repeat
             },
-            watch: watch.map(|(watcher, by)| NewWatch {
-                watcher: WatcherId(watcher),
-                by,
-                path,
+            watch: watch.map(|(watcher, by)| {
+                Box::new(NewWatch {
+                    watcher: WatcherId(watcher),
+                    by,
+                    path,
+                })
             }),
             unwatch: None,
             is_patient: false,

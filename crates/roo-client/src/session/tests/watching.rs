@@ -229,7 +229,7 @@ fn removed_watches_are_told_so() {
         was_sent: false,
         on_loss: OnLoss::Repeat,
         watch: None,
-        unwatch: Some((watches::Unwatching::Any, "/p".into())),
+        unwatch: Some(Box::new((watches::Unwatching::Any, "/p".into()))),
         is_patient: false,
     }));
     script.ok(6, 0x20);
