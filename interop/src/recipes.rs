@@ -161,16 +161,18 @@ pub fn run(arguments: &RecipesArgs) -> Result<ExitCode> {
             fs::remove_dir_all(&data)?;
         }
         let lines = &["tickTime=500", "minSessionTimeout=1000"];
+        let release = kind.and_then(Kind::release);
+        let lacks = release.map_or(&[][..], |release| release.lacks);
         match kind {
             None => {
                 let ensemble = Ensemble::start(Kind::Roo, 3, 0, &data, lines)?;
                 let servers = ensemble.addresses();
-                good &= runtime.block_on(meet(setting, &servers, &work, arguments))?;
+                good &= runtime.block_on(meet(setting, lacks, &servers, &work, arguments))?;
             }
             Some(kind) => {
                 let server = Server::start(kind, &data, lines)?;
                 let servers = [server.address];
-                good &= runtime.block_on(meet(setting, &servers, &work, arguments))?;
+                good &= runtime.block_on(meet(setting, lacks, &servers, &work, arguments))?;
             }
         }
     }
@@ -183,6 +185,7 @@ pub fn run(arguments: &RecipesArgs) -> Result<ExitCode> {
 
 async fn meet(
     setting: &str,
+    lacks: &[&str],
     servers: &[SocketAddr],
     work: &Path,
     arguments: &RecipesArgs,
@@ -197,7 +200,7 @@ async fn meet(
     println!("\n== recipes against {setting} at {hosts}");
     let mut peers = BTreeMap::new();
     for name in ["java", "python"] {
-        peers.insert(name, Peer::start(name, hosts, &directory, work)?);
+        peers.insert(name, Peer::start(name, hosts, &directory, work, lacks)?);
     }
     let client = Client::connect(hosts, roo_client::Options::default()).await?;
     let only = arguments.only.as_deref();

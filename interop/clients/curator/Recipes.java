@@ -29,11 +29,13 @@ import org.apache.curator.framework.recipes.queue.SimpleDistributedQueue;
 import org.apache.curator.framework.state.ConnectionState;
 import org.apache.curator.retry.ExponentialBackoffRetry;
 import org.apache.curator.retry.RetryNTimes;
+import org.apache.curator.utils.ZookeeperCompatibility;
 
 /**
- * Curator's recipes beside those of others: CONNECT DIRECTORY. Each line of the input names a scenario and its numbers;
- * each gets one line back, {@code ok NAME} or {@code FAIL NAME: WHY}. What must not happen at once is checked by files
- * in the directory, which all participants share.
+ * Curator's recipes beside those of others: CONNECT DIRECTORY. The variable LACKS names what the servers do not
+ * know. Each line of the input names a scenario and its numbers; each gets one line back, {@code ok NAME} or
+ * {@code FAIL NAME: WHY}. What must not happen at once is checked by files in the directory, which all participants
+ * share.
  */
 public class Recipes {
     static final String NAME = "java";
@@ -261,7 +263,18 @@ public class Recipes {
 
     public static void main(String[] args) throws Exception {
         directory = Path.of(args[1]);
-        client = CuratorFrameworkFactory.newClient(args[0], 10000, 10000, new ExponentialBackoffRetry(100, 5));
+        // Curator asks its library, not the server, whether there are persistent watches.
+        boolean lacksStreams =
+                List.of(System.getenv().getOrDefault("LACKS", "").split(",")).contains("streams");
+        client = CuratorFrameworkFactory.builder()
+                .connectString(args[0])
+                .sessionTimeoutMs(10000)
+                .connectionTimeoutMs(10000)
+                .retryPolicy(new ExponentialBackoffRetry(100, 5))
+                .zookeeperCompatibility(ZookeeperCompatibility.builder()
+                        .hasPersistentWatchers(!lacksStreams)
+                        .build())
+                .build();
         client.start();
         BufferedReader input = new BufferedReader(new InputStreamReader(System.in));
         for (String line = input.readLine(); line != null; line = input.readLine()) {

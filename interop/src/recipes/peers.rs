@@ -20,17 +20,19 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// Builds the program if need be, and starts it.
+    /// Builds the program if need be, and starts it; it is told what the servers do not know.
     pub(super) fn start(
         name: &'static str,
         hosts: &str,
         directory: &Path,
         work: &Path,
+        lacks: &[&str],
     ) -> Result<Self> {
         let log = File::create(work.join(format!("{name}.log")))?;
         let mut child = recipe_program(name)?
             .arg(hosts)
             .arg(directory)
+            .env("LACKS", lacks.join(","))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(log)
