@@ -179,6 +179,11 @@ impl Client {
         Zxid(self.0.facts.last_zxid.load(Ordering::Relaxed))
     }
 
+    /// The latest transaction of which all events have been told, and of all before it.
+    pub(crate) fn answered_zxid(&self) -> Zxid {
+        Zxid(self.0.facts.answered_zxid.load(Ordering::Acquire))
+    }
+
     /// The node that paths are relative to; empty for the root.
     #[must_use]
     pub fn chroot(&self) -> &str {

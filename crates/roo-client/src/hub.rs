@@ -92,6 +92,9 @@ pub(crate) struct Facts {
     /// Wraps around; see [`Client::unique`].
     pub(crate) next_name: AtomicU64,
     pub(crate) last_zxid: AtomicI64,
+    /// That of the last answer. Events of all transactions up to it have been told, which one
+    /// event of a transaction does not say of the others.
+    pub(crate) answered_zxid: AtomicI64,
     pub(crate) subscribers: Mutex<Vec<mpsc::Sender<SessionState>>>,
 }
 
@@ -135,6 +138,7 @@ pub(crate) fn pair(hosts: &Hosts, options: &Options) -> (Client, Hub) {
         next_id: AtomicU64::new(1),
         next_name: AtomicU64::new(options.seed()),
         last_zxid: AtomicI64::new(0),
+        answered_zxid: AtomicI64::new(0),
         subscribers: Mutex::default(),
     });
     let shared = Shared {
@@ -284,9 +288,10 @@ impl Hub {
             return;
         };
         if let Ok(reply) = &result {
-            self.facts
-                .last_zxid
-                .fetch_max(reply.zxid.0, Ordering::Relaxed);
+            let zxid = reply.zxid.0;
+            self.facts.last_zxid.fetch_max(zxid, Ordering::Relaxed);
+            // Whoever sees it finds the events in their channels.
+            self.facts.answered_zxid.fetch_max(zxid, Ordering::Release);
         }
         if is_watching && let Some(watcher) = waiting.watcher {
             let (id, watcher) = *watcher;

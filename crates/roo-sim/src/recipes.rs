@@ -12,6 +12,9 @@ use crate::run::Verdict;
 use crate::users::UserFaults;
 use crate::world::{Counts, World};
 
+#[cfg(test)]
+mod committed;
+pub mod followers;
 pub mod gatherings;
 pub mod ledger;
 pub mod naive;
@@ -19,7 +22,7 @@ pub mod workload;
 
 use ledger::Ledger;
 use naive::Naive;
-use workload::Shared;
+use workload::{ARRIVE, Shared};
 
 /// What a run came to.
 #[derive(Debug)]
@@ -39,10 +42,26 @@ pub fn options(seed: u64) -> Options {
     options
 }
 
+/// What is not drawn from the seed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plan {
+    naive: Option<Naive>,
+    /// How many users do what, a bit for each recipe.
+    users: Option<(usize, u64)>,
+}
+
 /// Runs a seed.
 #[must_use]
 pub fn run(seed: u64, naive: Option<Naive>, is_verbose: bool) -> Outcome {
-    let outcome = catch_unwind(AssertUnwindSafe(|| run_world(seed, naive, is_verbose)));
+    let plan = Plan {
+        naive,
+        ..Plan::default()
+    };
+    run_plan(seed, plan, is_verbose)
+}
+
+fn run_plan(seed: u64, plan: Plan, is_verbose: bool) -> Outcome {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run_world(seed, plan, is_verbose)));
     outcome.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
@@ -69,7 +88,7 @@ pub fn is_seen(seed: u64, naive: Naive, rule: &str) -> bool {
     violation.is_some_and(|violation| violation.invariant == rule)
 }
 
-fn run_world(seed: u64, naive: Option<Naive>, is_verbose: bool) -> Outcome {
+fn run_world(seed: u64, plan: Plan, is_verbose: bool) -> Outcome {
     let mut rng = Rng::new(seed ^ 0x7E57_0F0A_0710_0500);
     let mut world = World::new(options(seed));
     world.is_verbose = is_verbose;
@@ -79,15 +98,16 @@ fn run_world(seed: u64, naive: Option<Naive>, is_verbose: bool) -> Outcome {
         pause_max_ms: rng.pick(&[20, 300, 3_000]),
         deaths: rng.pick(&[0, 200, 1_000]),
     };
+    let mix = match plan.naive {
+        Some(_) => u64::MAX,
+        None => rng.next_u64() | rng.next_u64(),
+    };
+    let (users, mix) = plan.users.unwrap_or((rng.pick(&[2, 3, 4, 6]), mix));
     let shared = Arc::new(Shared {
-        naive,
-        mix: match naive {
-            Some(_) => u64::MAX,
-            None => rng.next_u64() | rng.next_u64(),
-        },
+        naive: plan.naive,
+        mix,
         ..Shared::default()
     });
-    let users = rng.pick(&[2, 3, 4, 6]);
     let known = Arc::clone(&shared);
     let program =
         move |user, life, client: &_, desk: &_| workload::program(&known, user, life, client, desk);
@@ -137,7 +157,12 @@ fn storm_and_calm(world: &mut World, shared: &Shared) {
             let what = format!(
                 "not finished {bound_ms} ms after the storm: {doing:?}; {users}; {nodes:?}"
             );
-            world.break_rule("liveness of users", what);
+            let is_behind = doing.iter().any(|(_, what)| ARRIVE.contains(what));
+            let rule = match is_behind {
+                true => "last change",
+                false => "liveness of users",
+            };
+            world.break_rule(rule, what);
         }
     }
     // What the dead held goes with their sessions. Not everything had to be waited for.

@@ -113,7 +113,8 @@ struct UserConn {
     server: usize,
     server_life: u64,
     up: VecDeque<Vec<u8>>,
-    down: VecDeque<Option<Vec<u8>>>,
+    /// What arrives at once, `None` for the end.
+    down: VecDeque<Option<Vec<Bytes>>>,
     last: [u64; 2],
     /// The user's end is gone; what is left on the way up still arrives.
     is_gone: bool,
@@ -515,21 +516,41 @@ impl World {
 
     /// A server sends bytes to a user, or closes its connection: whether that is a user's.
     pub(crate) fn send_to_user(&mut self, conn: ConnId, bytes: Option<&Vec<u8>>) -> bool {
-        let Some(known) = self.users.conns.get_mut(&conn) else {
+        let Some(known) = self.users.conns.get(&conn) else {
             return false;
         };
         if known.is_gone {
             return true;
         }
-        known.down.push_back(bytes.cloned());
+        match bytes.map(|bytes| packets(bytes)) {
+            // What is sent at once may arrive in parts.
+            Some(packets) if self.rng.chance(500) => {
+                for packet in packets {
+                    self.arrive_at_user(conn, Some(vec![packet]));
+                }
+            }
+            whole => self.arrive_at_user(conn, whole),
+        }
+        true
+    }
+
+    fn arrive_at_user(&mut self, conn: ConnId, mut arrival: Option<Vec<Bytes>>) {
         let ready = self.now + self.delay();
+        let is_read_along = self.rng.chance(300);
         let Some(known) = self.users.conns.get_mut(&conn) else {
-            return true;
+            return;
         };
+        // And is read together with what was sent before it, or not.
+        if let (Some(Some(before)), Some(packets)) = (known.down.back_mut(), &mut arrival)
+            && is_read_along
+        {
+            before.append(packets);
+            return;
+        }
+        known.down.push_back(arrival);
         known.last[1] = known.last[1].max(ready);
         let us = known.last[1] - self.now;
         self.after(us, Happening::User(UserHappening::Down { conn }));
-        true
     }
 
     /// The connections of users to a server.
@@ -558,13 +579,13 @@ impl World {
             self.after(2_000, Happening::User(UserHappening::Down { conn }));
             return;
         }
-        let Some(bytes) = known.down.pop_front() else {
+        let Some(arrival) = known.down.pop_front() else {
             return;
         };
         if process.conn != Some(conn) {
             return;
         }
-        match bytes {
+        match arrival {
             None => {
                 process.conn = None;
                 let why = "closed".to_owned();
@@ -572,8 +593,8 @@ impl World {
                 process.session.handle(now, event, &mut process.effects);
                 self.hang_up_user(conn);
             }
-            Some(bytes) => {
-                for packet in packets(&bytes) {
+            Some(packets) => {
+                for packet in packets {
                     let event = Event::Received { link, packet };
                     process.session.handle(now, event, &mut process.effects);
                 }

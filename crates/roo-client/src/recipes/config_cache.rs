@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 
 use crate::{
-    Client, ErrorKind, EventKind, Node, Result, WatchEnd, WatchEvent, WatchMode, WatchStream,
+    Client, ErrorKind, EventKind, Node, Result, WatchEnd, WatchEvent, WatchMode, WatchStream, Zxid,
 };
 
 use super::names::child;
@@ -116,8 +116,8 @@ impl ConfigCache {
             is_stale: true,
             tree: Arc::new(Tree::default()),
         };
-        cache.settle().await?;
-        cache.publish();
+        let as_of = cache.settle().await?;
+        cache.publish(as_of);
         Ok(cache)
     }
 
@@ -140,8 +140,8 @@ impl ConfigCache {
                     None => self.watch_again().await?,
                 }
             }
-            self.settle().await?;
-            let changes = self.publish();
+            let as_of = self.settle().await?;
+            let changes = self.publish(as_of);
             if !changes.is_empty() {
                 return Ok(changes);
             }
@@ -181,16 +181,18 @@ impl ConfigCache {
         }
     }
 
-    /// Reads what has changed until nothing changes while it is read.
-    async fn settle(&mut self) -> Result<()> {
+    /// Reads what has changed until nothing changes while it is read: as of when it is the tree.
+    async fn settle(&mut self) -> Result<Zxid> {
         loop {
+            // Before the events are looked at: none of these transactions is missing among them.
+            let as_of = self.client.answered_zxid();
             self.drain();
             if self.is_stale {
                 self.nodes = self.read_all().await?;
                 self.dirty.clear();
                 self.is_stale = false;
             } else if self.dirty.is_empty() {
-                return Ok(());
+                return Ok(as_of);
             } else {
                 self.read_dirty().await?;
             }
@@ -258,8 +260,7 @@ impl ConfigCache {
     }
 
     /// Makes what was read the tree: the differences.
-    fn publish(&mut self) -> Vec<Change> {
-        let as_of = self.client.last_zxid();
+    fn publish(&mut self, as_of: Zxid) -> Vec<Change> {
         let tree = Tree::new(&self.path, as_of, self.nodes.clone());
         let changes = tree.changes_since(&self.tree);
         self.tree = Arc::new(tree);

@@ -284,51 +284,8 @@ fn check_end(oracle: &Oracle, departure: &Departure) -> Result<(), Broken> {
 
 #[cfg(test)]
 mod tests {
-    use roo_proto::error_code::ErrorCode;
-    use roo_proto::op_code;
-    use roo_proto::txn::TxnHeader;
-
     use super::*;
-    use crate::fact::Entry;
-    use crate::oracle::{Changed, TxnEffect};
-
-    const OWNER: SessionId = SessionId(7);
-
-    /// What is committed after nodes came (`+`) and went (`-`), or the owner's session ended (`!`),
-    /// with zxids from 1.
-    fn oracle(changes: &[&str]) -> Oracle {
-        let mut oracle = Oracle::default();
-        let mut committed = Vec::new();
-        for (at, change) in (1..).zip(changes) {
-            let header = TxnHeader {
-                client_id: OWNER.0,
-                cxid: at,
-                zxid: Zxid::ZERO,
-                time: 0,
-            };
-            let (kind, path) = change.split_at(1);
-            let op = match kind {
-                "!" => op_code::CLOSE_SESSION,
-                _ => op_code::SET_DATA,
-            };
-            let mut effect = TxnEffect::new(&header, op, ErrorCode::OK);
-            if kind != "!" {
-                effect.changes.push(Changed {
-                    path: path.to_owned(),
-                    data: (kind == "+").then(Vec::new),
-                });
-            }
-            let zxid = Zxid(at.into());
-            let entry = Entry {
-                zxid,
-                id: zxid.0.unsigned_abs(),
-            };
-            oracle.applied(entry, effect).unwrap();
-            committed.push(entry);
-        }
-        oracle.committed(&committed).unwrap();
-        oracle
-    }
+    use crate::recipes::committed::{OWNER, oracle};
 
     fn rule(oracle: &Oracle, work: impl FnOnce(&mut Gatherings)) -> Option<&'static str> {
         let mut gatherings = Gatherings::default();

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use roo_client::Zxid;
 
+use super::followers::Followers;
 use super::gatherings::Gatherings;
 use crate::oracle::Oracle;
 
@@ -80,6 +81,8 @@ pub struct Ledger {
     ids: BTreeSet<i64>,
     /// What came about at gates, at double barriers and in the group.
     pub gatherings: Gatherings,
+    /// What those saw who follow configuration.
+    pub followers: Followers,
     /// What each user is about.
     pub doing: BTreeSet<(usize, &'static str)>,
     /// Of each thing how often it was done.
@@ -144,6 +147,9 @@ impl Ledger {
         if let Err((rule, what)) = self.gatherings.check(oracle) {
             self.fail(rule, what);
         }
+        if let Err((rule, what)) = self.followers.check(oracle) {
+            self.fail(rule, what);
+        }
         self.broken.clone().map_or(Ok(()), Err)
     }
 
@@ -201,17 +207,6 @@ impl Ledger {
         self.count("ids");
         if !self.ids.insert(id) {
             self.fail("ids", format!("{id} was given twice"));
-        }
-    }
-
-    /// A tree that must be whole: its values, and the least that they must be.
-    pub fn saw_tree(&mut self, values: &[i64], least: i64) {
-        self.count("trees");
-        let first = values.first().copied().unwrap_or(0);
-        if values.iter().any(|value| *value != first) {
-            self.fail("whole trees", format!("half of a set: {values:?}"));
-        } else if first < least {
-            self.fail("whole trees", format!("{first} behind {least}"));
         }
     }
 
@@ -361,7 +356,6 @@ mod tests {
             ledger.write_outside(Zxid(1), true);
             ledger.drew(1);
             ledger.drew(2);
-            ledger.saw_tree(&[3, 3], 3);
         });
         assert_eq!(found, None);
     }
@@ -411,17 +405,5 @@ mod tests {
             ledger.drew(1);
         });
         assert_eq!(ids, Some("ids"));
-    }
-
-    #[test]
-    fn fires_when_a_tree_is_halved_or_old() {
-        assert_eq!(
-            verdict(|ledger| ledger.saw_tree(&[1, 2], 0)),
-            Some("whole trees")
-        );
-        assert_eq!(
-            verdict(|ledger| ledger.saw_tree(&[1, 1], 2)),
-            Some("whole trees")
-        );
     }
 }

@@ -1,8 +1,11 @@
 //! Recipes as they are often written, and what goes wrong with them: each breaks a promise that the
 //! ledger checks, so that it is known to look.
 
-use roo_client::{ErrorKind, NodeKind, Result, Version};
+use std::collections::BTreeMap;
 
+use roo_client::{Client, ErrorKind, Node, NodeKind, OneWatch, Result, Version};
+
+use super::followers::Seen;
 use super::gatherings::{GATE, GROUP};
 use super::ledger::{Claim, What};
 use super::workload::{Life, ensure};
@@ -24,6 +27,8 @@ pub enum Naive {
     MorePermits,
     /// Nodes that belong together are read one by one.
     ReadSingly,
+    /// A node is read, and then watched.
+    WatchLate,
     /// Numbers are read and set.
     DrawSingly,
     /// Whether a gate is closed is asked of a server that may not know yet.
@@ -45,6 +50,7 @@ pub const ALL: &[(Naive, &str)] = &[
     (Naive::PopAgain, "queue"),
     (Naive::MorePermits, "permits"),
     (Naive::ReadSingly, "whole trees"),
+    (Naive::WatchLate, "last change"),
     (Naive::DrawSingly, "ids"),
     (Naive::PassUnsynced, "barrier"),
     (Naive::CountArrivals, "double barrier"),
@@ -117,15 +123,54 @@ pub(super) async fn pop(life: &Life) -> Result<()> {
     Ok(())
 }
 
-/// Reads nodes one after the other.
-pub(super) async fn read_singly(life: &Life, paths: &[&str]) -> Result<Vec<i64>> {
-    let mut values = Vec::new();
+/// Reads nodes one after the other, for what they hold by now.
+pub(super) async fn read_singly(life: &Life, paths: &[&str]) -> Result<Seen> {
+    let mut nodes = BTreeMap::new();
     for path in paths {
-        let node = life.client.get(path).await?;
-        let text = String::from_utf8_lossy(&node.data).into_owned();
-        values.push(text.parse().unwrap_or(-1));
+        if let Some(node) = there(life.client.get(path).await)? {
+            nodes.insert((*path).to_owned(), node.data.to_vec());
+        }
     }
-    Ok(values)
+    Ok(Seen {
+        as_of: life.client.last_zxid(),
+        nodes,
+    })
+}
+
+fn there<T>(found: Result<T>) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if *error.kind() == ErrorKind::NoNode => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Follows a node, and watches it when it has been read.
+#[derive(Debug)]
+pub(super) struct LateWatcher {
+    client: Client,
+    watch: Option<OneWatch>,
+}
+
+impl LateWatcher {
+    pub(super) fn new(client: &Client) -> Self {
+        Self {
+            client: client.clone(),
+            watch: None,
+        }
+    }
+
+    pub(super) async fn next(&mut self, path: &str) -> Result<Option<Node>> {
+        if let Some(watch) = &mut self.watch {
+            // It has fired, or is gone: either way the node is read again.
+            let _ = watch.await;
+            self.watch = None;
+        }
+        let node = there(self.client.get(path).await)?;
+        let (_, watch) = self.client.exists_and_watch(path).await?;
+        self.watch = Some(watch);
+        Ok(node)
+    }
 }
 
 /// Draws a number without looking whether another did.

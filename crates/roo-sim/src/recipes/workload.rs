@@ -1,11 +1,12 @@
 //! What users do: each a few of the recipes at once, again and again, then each once more in peace.
 
+mod following;
 mod gathering;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use roo_client::recipes::{
-    Candidate, ConfigCache, Counter, Encoding, Ids, Lock, Queue, Reign, RwLock, Semaphore,
+    Candidate, Counter, Encoding, Ids, Lock, Queue, Reign, RwLock, Semaphore,
 };
 use roo_client::{Bytes, Client, ErrorKind, Multi, NodeKind, Result, Version, Zxid};
 
@@ -14,8 +15,7 @@ use super::naive::{self, Naive};
 use crate::users::Task;
 use crate::users::desk::Desk;
 
-/// Nodes that are always set together.
-const SET: [&str; 3] = ["/set/a", "/set/b", "/set/c"];
+pub use following::ARRIVE;
 
 /// What all users share, as if there were no network between them.
 #[derive(Debug, Default)]
@@ -74,7 +74,7 @@ pub fn program(
 async fn live(life: &Life) -> Result<()> {
     life.client.connected().await?;
     prepare(life).await?;
-    let tasks: [std::pin::Pin<Box<dyn Future<Output = Result<()>> + '_>>; 13] = [
+    let tasks: [std::pin::Pin<Box<dyn Future<Output = Result<()>> + '_>>; 14] = [
         Box::pin(repeat(life, 0, "lock", lock)),
         Box::pin(repeat(life, 1, "read_or_write", read_or_write)),
         Box::pin(repeat(life, 2, "count", count)),
@@ -83,7 +83,8 @@ async fn live(life: &Life) -> Result<()> {
         Box::pin(consume(life)),
         Box::pin(repeat(life, 6, "lead", lead)),
         Box::pin(repeat(life, 7, "lease", lease)),
-        Box::pin(watch_and_draw(life)),
+        Box::pin(following::change_and_follow(life)),
+        Box::pin(repeat(life, 8, "draw", draw)),
         Box::pin(repeat(life, 9, "gate", gathering::gate)),
         Box::pin(repeat(life, 10, "meet", gathering::meet)),
         Box::pin(repeat(life, 11, "join", gathering::join)),
@@ -97,14 +98,10 @@ async fn live(life: &Life) -> Result<()> {
 }
 
 async fn prepare(life: &Life) -> Result<()> {
-    for path in ["/ledger", "/term", "/set", "/q"] {
+    for path in ["/ledger", "/term", "/q"] {
         ensure(life, path, b"").await?;
     }
-    let mut multi = Multi::new();
-    for path in SET {
-        multi = multi.create(path, "0", NodeKind::Persistent);
-    }
-    settle(life.client.multi(multi).await.map(|_| ()))
+    following::prepare(life).await
 }
 
 /// Makes a node that may be there.
@@ -426,56 +423,6 @@ async fn lease(life: &Life) -> Result<()> {
     life.desk.nap(20_000).await;
     drop(claimed);
     lease.give_back().await
-}
-
-async fn watch_and_draw(life: &Life) -> Result<()> {
-    if life.shared.mix >> 8 & 1 == 0 {
-        return Ok(());
-    }
-    let follow = follow(life);
-    let write = repeat(life, 8, "set_all", set_all);
-    let draw = repeat(life, 8, "draw", draw);
-    futures_util::future::try_join3(follow, write, draw).await?;
-    Ok(())
-}
-
-/// Sets all nodes of the set together to the version that follows.
-async fn set_all(life: &Life) -> Result<()> {
-    let node = life.client.get(SET[0]).await?;
-    let mut multi = Multi::new();
-    for path in SET {
-        multi = multi.set(path, (node.stat.version + 1).to_string(), node.stat.version);
-    }
-    life.client.multi(multi).await.map(|_| ())
-}
-
-async fn follow(life: &Life) -> Result<()> {
-    let mut cache = ConfigCache::open(&life.client, "/set").await?;
-    let mut least = 0;
-    while !life.desk.is_ending() {
-        if life.shared.naive == Some(Naive::ReadSingly) {
-            let values = naive::read_singly(life, &SET).await?;
-            life.shared.ledger().saw_tree(&values, least);
-        }
-        let tree = cache.tree();
-        let value = |path: &&str| {
-            let data = tree
-                .data(path)
-                .map(|data| String::from_utf8_lossy(data).into_owned());
-            data.and_then(|text| text.parse().ok()).unwrap_or(-1)
-        };
-        let values: Vec<i64> = SET.iter().map(value).collect();
-        life.shared.ledger().saw_tree(&values, least);
-        least = values.first().copied().unwrap_or(0);
-        let nap = life.desk.nap(300_000);
-        let changed = std::pin::pin!(cache.changed());
-        if let futures_util::future::Either::Left((changed, _)) =
-            futures_util::future::select(changed, nap).await
-        {
-            settle(changed.map(|_| ()))?;
-        }
-    }
-    Ok(())
 }
 
 async fn draw(life: &Life) -> Result<()> {
