@@ -202,4 +202,16 @@ mod tests {
         assert_eq!(first.done, second.done);
         assert_ne!(first.verdict.trace, 0);
     }
+
+    /// Members of a double barrier, of whom some come late, at servers that are behind.
+    #[test]
+    fn nobody_has_left_before_one_whom_its_server_has_yet_to_show() {
+        let plan = Plan {
+            users: Some((6, 1 << 10)),
+            ..Plan::default()
+        };
+        for seed in [217, 2633] {
+            assert_eq!(run_plan(seed, plan, false).verdict.violation, None);
+        }
+    }
 }

@@ -286,23 +286,25 @@ impl Entered {
         loop {
             let mut names = match client.children(&directory).await {
                 Ok(children) => children.names,
-                Err(error) if is(&error, &ErrorKind::NoNode) => break,
+                Err(error) if is(&error, &ErrorKind::NoNode) => Vec::new(),
                 Err(error) => return Err(error),
             };
             names.retain(|name| name != READY);
             names.sort_unstable();
-            let (Some(first), Some(last)) = (names.first(), names.last()) else {
-                break;
+            let is_first = names.first() == Some(&self.0.name);
+            let awaited = match is_first {
+                true => names[1..].last(),
+                false => names.first(),
             };
-            let awaited = if *first != self.0.name {
-                self.0.delete().await?;
-                first
-            } else if names.len() > 1 {
-                last
-            } else {
-                self.0.delete().await?;
+            // A server may not know yet who came last, but does behind the departure.
+            if awaited.is_none() && !self.0.is_present {
                 break;
-            };
+            }
+            let stays = is_first && awaited.is_some();
+            if self.0.is_present && !stays {
+                self.0.delete().await?;
+            }
+            let Some(awaited) = awaited else { continue };
             let awaited = child(&directory, awaited);
             let (present, watch) = client.exists_and_watch(&awaited).await?;
             if present.is_some()
