@@ -71,6 +71,14 @@ pub struct Queue {
     receipts: Mutex<Receipts>,
 }
 
+/// What came of the try to lock an item.
+enum Locking {
+    Locked(Item),
+    /// Another has it.
+    Taken,
+    Removed,
+}
+
 /// kazoo's priority of an item that has none of its own.
 const MIDDLE: u16 = 100;
 /// kazoo's lowest priority.
@@ -167,11 +175,9 @@ impl Queue {
     /// When the session is lost; as those of `children`, `create` and `get`.
     pub async fn take(&self) -> Result<Item> {
         loop {
-            let (names, items, locks) = self.free().await?;
-            for name in &names {
-                if let Some(item) = self.lock(name).await? {
-                    return Ok(item);
-                }
+            let (found, items, locks) = self.lock_first().await?;
+            if let Some(item) = found {
+                return Ok(item);
             }
             self.wait(items, locks).await?;
         }
@@ -183,13 +189,23 @@ impl Queue {
     /// As [`Queue::take`].
     pub async fn try_take(&self) -> Result<Option<Item>> {
         catch_up(&self.client, &self.items).await?;
-        let (names, _, _) = self.free().await?;
-        for name in &names {
-            if let Some(item) = self.lock(name).await? {
-                return Ok(Some(item));
+        Ok(self.lock_first().await?.0)
+    }
+
+    /// The first item that is free, if there is one, and watches for more.
+    async fn lock_first(&self) -> Result<(Option<Item>, OneWatch, OneWatch)> {
+        'look: loop {
+            let (names, items, locks) = self.free().await?;
+            for name in &names {
+                match self.lock(name).await? {
+                    Locking::Locked(item) => return Ok((Some(item), items, locks)),
+                    Locking::Taken => {}
+                    // Others may have removed all that was listed, and each try is three calls.
+                    Locking::Removed => continue 'look,
+                }
             }
+            return Ok((None, items, locks));
         }
-        Ok(None)
     }
 
     /// Waits for an item and removes it: what it held.
@@ -269,7 +285,7 @@ impl Queue {
     }
 
     /// Locks an item, unless another is faster.
-    async fn lock(&self, name: &str) -> Result<Option<Item>> {
+    async fn lock(&self, name: &str) -> Result<Locking> {
         let token = uuid(self.client.unique());
         let path = child(&self.locks, name);
         let mut item = Item::new(
@@ -291,7 +307,7 @@ impl Queue {
                 }
                 Err(error) if is(&error, &ErrorKind::NodeExists) => {
                     item.forget();
-                    return Ok(None);
+                    return Ok(Locking::Taken);
                 }
                 Err(error) if is(&error, &ErrorKind::NoNode) => self.create(&self.locks).await?,
                 Err(error) if is_cut_off(&error) => {
@@ -306,11 +322,11 @@ impl Queue {
         match self.client.get(item.path()).await {
             Ok(node) => {
                 item.fill(self.layout.decode(item.path(), &node.data)?);
-                Ok(Some(item))
+                Ok(Locking::Locked(item))
             }
             Err(error) if is(&error, &ErrorKind::NoNode) => {
                 item.put_back().await?;
-                Ok(None)
+                Ok(Locking::Removed)
             }
             Err(error) => Err(error),
         }

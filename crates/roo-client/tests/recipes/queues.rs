@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use roo_client::recipes::{Lost, Queue, QueueLayout};
-use roo_client::{ErrorKind, Multi, NodeKind};
+use roo_client::{ErrorKind, Multi, NodeKind, Version};
 use roo_proto::op_code;
 use tokio::task::JoinSet;
 
@@ -226,4 +226,33 @@ async fn a_foreign_node_in_the_queue_is_left_alone() {
         .unwrap();
     let error = queue.take().await.unwrap_err();
     assert!(error.to_string().contains("/q/queue-0000000099"), "{error}");
+}
+
+#[tokio::test]
+async fn a_list_of_items_that_others_have_removed_costs_one_try() {
+    let stage = Stage::new();
+    let (client, relay) = stage.relayed().await;
+    let observer = stage.client().await;
+    let queue = Arc::new(Queue::new(&client, "/q"));
+    queue.put_all(&["x"; 20]).await.unwrap();
+    let warm = queue.take().await.unwrap();
+    warm.done().await.unwrap();
+    relay.next(op_code::CREATE2, Fate::ReplyHeld);
+    let taking = tokio::spawn({
+        let queue = Arc::clone(&queue);
+        async move { queue.try_take().await.map(|item| item.is_none()) }
+    });
+    // The first one is locked; all of them go before it is known.
+    children(&observer, "/q-locks", 1).await;
+    for name in observer.children("/q").await.unwrap().names {
+        let path = format!("/q/{name}");
+        observer.delete(&path, Version::Any).await.unwrap();
+    }
+    let before = observer.last_zxid();
+    relay.let_go();
+    assert!(soon(taking).await.unwrap().unwrap());
+    let made = observer.create("/mark", "", NodeKind::Persistent).await;
+    let writes = made.unwrap().zxid.0 - before.0 - 1;
+    // The fence and the deletion of the lock.
+    assert_eq!(writes, 2, "the lock is taken back, and no other is made");
 }
