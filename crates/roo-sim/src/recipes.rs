@@ -149,7 +149,7 @@ fn storm_and_calm(world: &mut World, shared: &Shared) {
         if world.now > end && world.violation.is_none() {
             let doing = shared.ledger().doing.clone();
             let users = world.describe_users();
-            let nodes: Vec<String> = ["/lock/", "/rw/", "/lead/", "/sem/"]
+            let nodes: Vec<String> = ["/lock/", "/rw/", "/lead/", "/sem/", "/q/", "/q-locks/"]
                 .iter()
                 .flat_map(|below| world.oracle.present_below(below))
                 .map(str::to_owned)

@@ -3,10 +3,12 @@
 //! for longer than its session lasts, as a process does that is suspended, and dies and comes back
 //! with a new session. At the end it does everything once more in peace.
 //!
-//! Reading order: `programs` (what they do), `ledger` (what is judged).
+//! Reading order: `programs` (what they do), `ledger`, `followed` and `together` (what is judged).
 
+mod followed;
 mod ledger;
 mod programs;
+mod together;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +24,9 @@ use super::ensemble::PATIENCE;
 use super::ledger::Found;
 use super::workers::Scene;
 use crate::servers::pause;
+use followed::Versions;
 use ledger::{Additions, Drawn, Fenced, Gate, Items, Line, Sharing};
+use together::Together;
 
 /// Where the recipes' nodes are.
 pub(super) const ROOT: &str = "/chaos/recipes";
@@ -41,8 +45,14 @@ const POP_QUEUE: &str = "/chaos/recipes/pop-queue";
 const IDS: &str = "/chaos/recipes/ids";
 const GROUP: &str = "/chaos/recipes/group";
 const GATE: &str = "/chaos/recipes/gate";
-/// Nodes that are always set together.
+/// Nodes that are always changed together.
 const SET: &str = "/chaos/recipes/set";
+/// And one outside of their tree, which comes and goes with them.
+const LIMIT: &str = "/chaos/recipes/limit";
+/// Where the double barriers are, each of which is used once.
+const TOGETHER: &str = "/chaos/recipes/together";
+/// Is set to see that a session lives.
+const PULSE: &str = "/chaos/recipes/pulse";
 const SET_NODES: [&str; 3] = [
     "/chaos/recipes/set/a",
     "/chaos/recipes/set/b",
@@ -71,6 +81,8 @@ const DIRECTORIES: &[&str] = &[
     "/chaos/recipes/pop-queue-receipts",
     "/chaos/recipes/ids-receipts",
     GROUP,
+    TOGETHER,
+    PULSE,
     SET,
     SET_NODES[0],
     SET_NODES[1],
@@ -115,7 +127,8 @@ struct Book {
     pop_items: Items,
     ids: Drawn,
     gate: Gate,
-    trees: u64,
+    together: Together,
+    config: Versions,
     lives: u64,
     /// What each user is about.
     doing: BTreeSet<(String, &'static str)>,
@@ -140,7 +153,8 @@ impl Default for Books {
             pop_items: Items::default(),
             ids: Drawn::default(),
             gate: Gate::default(),
-            trees: 0,
+            together: Together::default(),
+            config: Versions::default(),
             lives: 0,
             doing: BTreeSet::new(),
         }))
@@ -179,6 +193,9 @@ impl Books {
         }
         book.items.judge().context(QUEUE)?;
         book.pop_items.judge().context(POP_QUEUE)?;
+        judge_config(&mut book.config, tree)?;
+        let member = tree.keys().find(|path| is_member(path));
+        ensure!(member.is_none(), "{member:?} is left behind");
         for directory in EMPTY_AT_LAST {
             let left = tree.keys().find(|path| {
                 path.strip_prefix(directory)
@@ -199,16 +216,42 @@ impl Books {
         format!(
             "users in {} sessions: {locks} locks, {rw_locks} read or write locks, {leases} leases, \
              {terms} terms, {late} late writes refused, {} additions, {} named ones, {} items \
-             queued, {} numbers drawn, {} gates passed, {} trees seen",
+             queued, {} numbers drawn, {} gates passed, {} double barriers left, {} trees seen, {} \
+             nodes given",
             book.lives,
             book.count.count(),
             book.named,
             book.items.count() + book.pop_items.count(),
             book.ids.count(),
             book.gate.count(),
-            book.trees
+            book.together.count(),
+            book.config.trees,
+            book.config.nodes
         )
     }
+}
+
+/// All that was shown, and the nodes themselves.
+fn judge_config(config: &mut Versions, tree: &BTreeMap<String, Found>) -> Result<()> {
+    for path in SET_NODES {
+        let found = tree.get(path).with_context(|| format!("{path} is gone"))?;
+        let version = i64::from(found.version);
+        if version > 0 {
+            config.observe(version, found.mzxid).context(path)?;
+            ensure!(found.data == version.to_string(), "{path}: {found:?}");
+        }
+        let limit = tree.get(LIMIT).map(|found| found.data.clone());
+        let expected = Versions::node_of(version).map(|version| version.to_string());
+        ensure!(limit == expected, "{LIMIT} is {limit:?}, not {expected:?}");
+    }
+    config.judge().context(SET)
+}
+
+/// Whether somebody is in a double barrier.
+fn is_member(path: &str) -> bool {
+    let below = path.strip_prefix(TOGETHER);
+    let names: Vec<&str> = below.unwrap_or_default().split('/').collect();
+    matches!(names[..], ["", _, name] if name != "ready")
 }
 
 /// The nodes that must be there before.

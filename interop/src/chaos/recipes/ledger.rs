@@ -361,33 +361,16 @@ impl Gate {
     }
 }
 
-/// Nodes that are always set together, as one user sees them again and again.
-#[derive(Debug, Default)]
-pub(super) struct Trees {
-    least: i64,
-}
-
-impl Trees {
-    pub(super) fn saw(&mut self, values: &[i64]) -> Result<()> {
-        let first = values.first().copied().unwrap_or(0);
-        ensure!(
-            values.iter().all(|value| *value == first),
-            "half of a set: {values:?}"
-        );
-        ensure!(first >= self.least, "{first} is seen behind {}", self.least);
-        self.least = first;
-        Ok(())
-    }
+/// That something was found wrong, in these words.
+#[cfg(test)]
+pub(super) fn says<T: std::fmt::Debug>(outcome: Result<T>, what: &str) {
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains(what), "{error}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn says<T: std::fmt::Debug>(outcome: Result<T>, what: &str) {
-        let error = outcome.unwrap_err().to_string();
-        assert!(error.contains(what), "{error}");
-    }
 
     fn acquire(line: &mut Line, holding: Holding, token: i64) -> Place {
         line.acquired(holding, token).unwrap()
@@ -539,13 +522,5 @@ mod tests {
         gate.passed(late).unwrap();
         gate.was_closed();
         gate.passed(late).unwrap();
-    }
-
-    #[test]
-    fn trees_are_whole_and_never_older() {
-        let mut trees = Trees::default();
-        trees.saw(&[2, 2]).unwrap();
-        says(trees.saw(&[3, 2]), "half of a set");
-        says(trees.saw(&[1, 1]), "1 is seen behind 2");
     }
 }

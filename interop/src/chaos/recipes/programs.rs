@@ -1,18 +1,21 @@
 //! What a user does with each recipe.
 
+mod following;
+mod gathering;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use roo_client::recipes::{
-    Barrier, Candidate, ConfigCache, Counter, Encoding, Group, Ids, Latch, Leadership, Lease, Lock,
-    LockGuard, Queue, Reign, RwLock, Semaphore,
+    Candidate, Counter, Encoding, Ids, Latch, Leadership, Lease, Lock, LockGuard, Queue, Reign,
+    RwLock, Semaphore,
 };
 use roo_client::{Client, ErrorKind, Multi, OpResult, Version};
 
-use super::ledger::{Fenced, Holding, Line, Trees};
+use super::ledger::{Fenced, Holding, Line};
 use super::{
-    Book, COUNT, ELECTION, GATE, GROUP, IDS, LEDGER, LOCK, Life, NAMED, POP_QUEUE, QUEUE, RW_LOCK,
-    SEMAPHORE, SET, SET_NODES, SHARES, TERM,
+    Book, COUNT, ELECTION, IDS, LEDGER, LOCK, Life, NAMED, POP_QUEUE, QUEUE, RW_LOCK, SEMAPHORE,
+    SHARES, TERM,
 };
 
 /// Does everything at once until the run is over, and each thing once more then.
@@ -27,9 +30,11 @@ pub(super) async fn run(life: &Life<'_>) -> Result<()> {
         repeat(life, "put", put),
         consume(life),
         repeat(life, "draw", draw),
-        repeat(life, "gate", gate),
-        repeat(life, "set", set),
-        follow(life),
+        repeat(life, "gate", gathering::gate),
+        repeat(life, "meet", gathering::meet),
+        following::change(life),
+        following::follow_tree(life),
+        following::follow_node(life),
     )?;
     drain(life).await
 }
@@ -419,77 +424,10 @@ async fn draw(life: &Life<'_>) -> Result<()> {
     Ok(())
 }
 
-/// One user keeps the gate, and leaves it open; the others pass.
-async fn gate(life: &Life<'_>) -> Result<()> {
-    let gate = Barrier::new(&life.client, GATE);
-    if life.user.name.ends_with("-0") {
-        gate.close().await?;
-        // What an earlier life has sent may open it.
-        if is_only_life(life).await? {
-            life.book().gate.was_closed();
-        }
-        life.nap(60).await;
-        life.book().gate.about_to_open();
-        return Ok(gate.open().await?);
-    }
-    let waiting = life.book().gate.come();
-    if patiently(life, gate.wait()).await?.is_some() {
-        life.book().gate.passed(waiting)?;
-    }
-    Ok(())
-}
-
-async fn is_only_life(life: &Life<'_>) -> Result<bool> {
-    if let Err(error) = life.client.sync(GROUP).await {
-        unless_cut_off(error)?;
-        return Ok(false);
-    }
-    let members = Group::new(&life.client, GROUP).members().await?;
-    Ok(!members.iter().any(|member| life.is_former(&member.id)))
-}
-
 /// That a connection has ended ends nothing.
 fn unless_cut_off(error: roo_client::Error) -> Result<()> {
     match error.kind() {
         ErrorKind::ConnectionLoss => Ok(()),
         _ => Err(error.into()),
     }
-}
-
-/// Sets all nodes of the set together to the version that follows.
-async fn set(life: &Life<'_>) -> Result<()> {
-    let version = life.client.get(SET_NODES[0]).await?.stat.version;
-    let value = (version + 1).to_string();
-    let all = SET_NODES
-        .iter()
-        .fold(Multi::new(), |multi, path| multi.set(path, &value, version));
-    match life.client.multi(all).await {
-        Err(error) if *error.kind() == ErrorKind::BadVersion => Ok(()),
-        Err(error) => unless_cut_off(error),
-        Ok(_) => Ok(()),
-    }
-}
-
-/// Follows the set in a cache.
-async fn follow(life: &Life<'_>) -> Result<()> {
-    let mut cache = ConfigCache::open(&life.client, SET).await?;
-    let mut trees = Trees::default();
-    while !life.is_ending() {
-        let _doing = life.doing("follow");
-        let tree = cache.tree();
-        let mut values = Vec::new();
-        for path in SET_NODES {
-            let data = tree.data(path).context("a node is missing")?;
-            let text = std::str::from_utf8(data)?;
-            // They are made empty.
-            values.push(if text.is_empty() { 0 } else { text.parse()? });
-        }
-        trees.saw(&values)?;
-        life.book().trees += 1;
-        let limit = Duration::from_millis(300);
-        if let Ok(changed) = tokio::time::timeout(limit, cache.changed()).await {
-            changed?;
-        }
-    }
-    Ok(())
 }
