@@ -38,11 +38,24 @@ impl Default for LogOptions {
 /// Grow when less than this is left. Java: `FilePadding.calculateFileSizeWithPadding`.
 const PADDING_MARGIN: u64 = 4096;
 
+/// A write of at most so many bytes finds zeros on the disk where it goes. A sync of a few
+/// kilobytes into space that a file system has yet to allocate waits for its journal too: on ext4
+/// 195 us instead of 130 us. Larger writes pay that once for many records.
+const SMALL_WRITE: usize = 16 << 10;
+
+/// So many zeros are written ahead at a time: the sync that carries them takes some 300 us more,
+/// and a step of a MiB, 1.5 ms.
+const ZEROS_AHEAD: u64 = 256 << 10;
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
 struct OpenLog {
     path: PathBuf,
     file: Box<dyn DiskFile>,
     position: u64,
     size: u64,
+    /// Up to here there are records or zeros on the disk, not just a size.
+    zeroed: u64,
     /// The directory does not hold the name durably yet.
     is_new: bool,
 }
@@ -115,6 +128,9 @@ impl LogWriter {
             .at("write", &log.path)?;
         log.position = end;
         log.size = log.size.max(end);
+        if records.len() <= SMALL_WRITE {
+            Self::zero_ahead(&mut log)?;
+        }
         self.open = Some(log);
         Ok(())
     }
@@ -132,6 +148,7 @@ impl LogWriter {
             file,
             position,
             size: position,
+            zeroed: position,
             is_new: true,
         })
     }
@@ -153,6 +170,23 @@ impl LogWriter {
         };
         log.file.set_len(size).at("preallocate", &log.path)?;
         log.size = size;
+        Ok(())
+    }
+
+    /// Writes zeros into the file's padding, unless the last write went into such.
+    fn zero_ahead(log: &mut OpenLog) -> Result<(), StoreError> {
+        if log.position <= log.zeroed {
+            return Ok(());
+        }
+        let end = log.size.min(log.position + ZEROS_AHEAD);
+        let mut at = log.position;
+        while at < end {
+            let left = usize::try_from(end - at).unwrap_or(usize::MAX);
+            let zeros = ZEROS.get(..left).unwrap_or(&ZEROS);
+            log.file.write_at(at, zeros).at("write", &log.path)?;
+            at += zeros.len() as u64;
+        }
+        log.zeroed = end;
         Ok(())
     }
 
