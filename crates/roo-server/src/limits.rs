@@ -74,3 +74,11 @@ pub const COMMIT_LOG_BYTES: usize = 64 * 1024 * 1024;
 
 /// A server without a leader waits at least so long before it serves reads, ms. Limit: pieces.
 pub const READ_ONLY_AFTER_MS: u64 = 2000;
+
+/// So many records at most are written and synced by the thread that decides their order, when the
+/// one for the log has nothing to do.
+pub const SYNC_AT_ONCE: usize = 16;
+
+/// After a sync that took longer the thread that decides the order of writes leaves the next to
+/// the one for the log: it does not wait again for a disk that is slow or stalls.
+pub const QUICK_SYNC: Duration = Duration::from_millis(2);

@@ -33,7 +33,7 @@ use crate::client::settings::ClientSettings;
 use crate::client::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
-use crate::fatal::{PoisonGuard, fatal};
+use crate::fatal::PoisonGuard;
 use crate::limits;
 use crate::loading::{self, LoadSettings, Loaded};
 use crate::member::{self, DynamicFiles};
@@ -44,7 +44,7 @@ use crate::resync::{HistoryInput, HistoryThread, Rewinder};
 use crate::shared_state::{Inbox, Input, Io, Shared};
 use crate::snapshot_thread::{SnapshotInput, SnapshotThread};
 use crate::stats::ServerStats;
-use crate::storage_thread::{MemberFiles, StorageInput, StorageThread};
+use crate::storage_thread::{LogKeeper, MemberFiles, Storage};
 
 /// The id of a server without an ensemble, as it stands in session ids. Java:
 /// `SessionTrackerImpl` of `ZooKeeperServer`.
@@ -102,7 +102,7 @@ fn advice(error: &StoreError) -> &'static str {
 pub struct Node {
     shared: Arc<Shared>,
     address: Option<SocketAddr>,
-    storage: Arc<BatchQueue<StorageInput>>,
+    storage: Arc<Storage>,
     snapshots: SyncSender<SnapshotInput>,
     links: Option<Arc<dyn PeerLinks>>,
     history: Option<Arc<BatchQueue<HistoryInput>>>,
@@ -204,7 +204,7 @@ impl Node {
         if let Some(history) = &self.history {
             history.push(HistoryInput::Stop);
         }
-        self.storage.push(StorageInput::Stop);
+        self.storage.stop();
         if let Some(storage) = self.storage_thread.take() {
             join(storage);
         }
@@ -370,7 +370,7 @@ impl Starter {
         fresh: bool,
         snapshot_due: bool,
     ) -> Result<Node, StartError> {
-        let storage = Arc::new(BatchQueue::default());
+        let storage = Arc::new(Storage::new(self.log_keeper()));
         let ensemble = match &self.config.ensemble {
             None => None,
             Some(ensemble) => Some(member::connect(&self.config, ensemble, &self.shared)?),
@@ -387,7 +387,7 @@ impl Starter {
         if !self.config.force_sync {
             tracing::warn!("forceSync=no: acknowledged writes can be lost when the machine fails");
         }
-        let storage_thread = self.spawn_storage(&storage)?;
+        let storage_thread = Self::spawn_storage(&storage)?;
         let history = ensemble.as_ref().map(|e| Arc::clone(&e.history));
         let slices = ensemble.as_ref().map(|e| Arc::clone(&e.inbox.slices));
         let mut threads = Vec::new();
@@ -504,35 +504,33 @@ impl Starter {
         })
     }
 
-    fn spawn_storage(&self, queue: &Arc<BatchQueue<StorageInput>>) -> io::Result<JoinHandle<()>> {
+    fn log_keeper(&self) -> LogKeeper {
         let options = LogOptions {
             preallocate: self.config.pre_alloc_size,
             size_limit: self.config.txn_log_size_limit,
             force_sync: self.config.force_sync,
         };
-        let storage = StorageThread {
-            shared: Arc::clone(&self.shared),
-            queue: Arc::clone(queue),
-            writer: LogWriter::new(Arc::clone(&self.disk), self.dir.logs.clone(), options),
-            group_commit: self.config.group_commit,
-            warning_threshold: Duration::from_millis(self.config.fsync_warning_threshold_ms),
-            member: self.member_files(),
-        };
+        LogKeeper::new(
+            Arc::clone(&self.shared),
+            LogWriter::new(Arc::clone(&self.disk), self.dir.logs.clone(), options),
+            self.config.group_commit,
+            Duration::from_millis(self.config.fsync_warning_threshold_ms),
+            self.member_files(),
+        )
+    }
+
+    fn spawn_storage(storage: &Arc<Storage>) -> io::Result<JoinHandle<()>> {
+        let storage = Arc::clone(storage);
         spawn("storage", move || {
             let _guard = PoisonGuard("storage");
-            if let Err(error) = storage.run() {
-                fatal(&format!(
-                    "cannot write the transaction log: {error}; nothing more is acknowledged; \
-                     make room or mend the disk, then start again"
-                ));
-            }
+            storage.run();
         })
     }
 
     fn spawn_replica(
         &self,
         replica: Replica,
-        storage: &Arc<BatchQueue<StorageInput>>,
+        storage: &Arc<Storage>,
         snapshots: &SyncSender<SnapshotInput>,
         ensemble: Option<Ensemble>,
     ) -> io::Result<JoinHandle<()>> {

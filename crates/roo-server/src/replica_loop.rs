@@ -1,6 +1,7 @@
 //! The loop of the thread that owns the replica: events in, effects out, then what is committed
-//! is applied under the state's lock. It never blocks: what takes time is handed to the queues of
-//! other threads.
+//! is applied under the state's lock. It does not block: what takes time is handed to the queues of
+//! other threads, but for the sync of a few records by a server that has nothing else to do
+//! ([`Storage`]).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +28,7 @@ use crate::resync::{HistoryInput, HistoryJob};
 use crate::shared_state::{Input, Shared};
 use crate::snapshot_thread::SnapshotInput;
 use crate::stats::{Counters, in_ms};
-use crate::storage_thread::StorageInput;
+use crate::storage_thread::{Storage, StorageInput};
 
 /// The ways to the other servers of an ensemble.
 pub struct Ensemble {
@@ -46,7 +47,7 @@ pub struct ReplicaLoop {
     /// The replica.
     pub replica: Replica,
     /// Whoever writes the log.
-    pub storage: Arc<BatchQueue<StorageInput>>,
+    pub storage: Arc<Storage>,
     /// Whoever writes snapshots.
     pub snapshots: SyncSender<SnapshotInput>,
     /// The other servers; `None` without an ensemble.
@@ -105,6 +106,10 @@ impl ReplicaLoop {
             }
             for input in handover.after_commit.drain(..) {
                 self.snapshot(input);
+            }
+            // Last, so that whoever waits for what is committed does not wait for this.
+            if !handover.records.is_empty() {
+                self.storage.write_now(&mut handover.records);
             }
             let wait = self
                 .replica
@@ -264,10 +269,19 @@ impl ReplicaLoop {
                 Effect::Zab(effect) => self.execute_zab(effect, handover),
             }
         }
-        self.storage.push_all(&mut handover.records);
         self.tell(&mut handover.told);
+        if !self.writes_now(&handover.records) {
+            self.storage.write_soon(&mut handover.records);
+        }
         let took = in_ms(began.elapsed());
         self.shared.stats.proposal_process_time.add(took);
+    }
+
+    /// Whether to make records durable without a detour. A leader does not: its own sync is one of
+    /// many, and while it stalls, others' acknowledgements still make a quorum.
+    fn writes_now(&self, records: &[StorageInput]) -> bool {
+        let is_one_of_many = matches!(self.replica.role(), Role::Leading { .. });
+        !is_one_of_many && self.storage.is_light(records)
     }
 
     fn tell_closed(&mut self, link: LinkId, why: CloseReason) {
