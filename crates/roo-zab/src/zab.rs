@@ -147,6 +147,24 @@ impl Zab {
         self.leader()?.learner(link)
     }
 
+    /// The link to the leader that this server follows or observes.
+    #[must_use]
+    pub const fn leader_link(&self) -> Option<LinkId> {
+        match self.server.role {
+            Role::Following { link, .. } | Role::Observing { link, .. } => Some(link),
+            Role::Looking | Role::Leading { .. } => None,
+        }
+    }
+
+    /// Whether this server leads, if the learner of this link followed it a moment ago: a packet of
+    /// a learner shows that it had not promised itself to another leader when it sent it, as
+    /// the answer to a ping does. What it has seen acknowledged by then this leader knows.
+    #[must_use]
+    pub fn is_confirmed_by(&self, link: LinkId) -> bool {
+        self.leader()
+            .is_some_and(|leader| leader.is_confirmed_by(link, &self.server))
+    }
+
     pub(crate) const fn leader(&self) -> Option<&Leader> {
         match &self.machine {
             Machine::Leading(leader) => Some(leader),

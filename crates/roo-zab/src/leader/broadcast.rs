@@ -234,6 +234,17 @@ impl Leader {
         }
     }
 
+    /// Whether the learner of a link is a quorum with this server.
+    pub(crate) fn is_confirmed_by(&self, link: LinkId, server: &Server) -> bool {
+        let Some(witness) = self.learners.get(&link) else {
+            return false;
+        };
+        let is_witness = |learner: &LearnerLink| learner.peer == witness.peer;
+        self.stage == Stage::Broadcasting
+            && witness.is_live()
+            && self.has_quorum(server, is_witness)
+    }
+
     fn ask(&mut self, server: &Server, effects: &mut Vec<Effect>) {
         let count = core::mem::take(&mut self.confirmation.waiting);
         self.ping(server, effects);
