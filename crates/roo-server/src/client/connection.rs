@@ -103,8 +103,9 @@ impl Connection {
                     return 0;
                 }
                 Ok(n) => {
-                    // A short read has emptied the socket; what comes later is told anew.
-                    self.readable = n == buffer.len();
+                    // A short read has emptied the socket; what comes later is told anew, but the
+                    // end that was told with these bytes is not.
+                    self.readable = n == buffer.len() || self.hung_up;
                     return n;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
