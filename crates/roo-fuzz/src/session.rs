@@ -170,7 +170,9 @@ impl Server {
                 Effect::Connected { conn, response } => self.clients.connected(conn, &response),
                 Effect::Close { conn, why } => self.clients.close(conn, why),
                 Effect::RollLog | Effect::TakeSnapshot => {}
-                Effect::Send { .. } | Effect::Zab(_) => panic!("{effect:?} without an ensemble"),
+                Effect::Shown(_) | Effect::Send { .. } | Effect::Zab(_) => {
+                    panic!("{effect:?} without an ensemble")
+                }
             }
         }
     }

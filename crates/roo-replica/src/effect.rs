@@ -15,6 +15,7 @@ use roo_zab::message::LinkId;
 
 use crate::event::ConnId;
 use crate::peer_message::PeerMessage;
+use crate::questions::Question;
 use crate::replica::Role;
 
 /// See the module.
@@ -45,6 +46,8 @@ pub enum Effect {
         /// For the log and the metrics.
         why: CloseReason,
     },
+    /// Tell a thread that the state shows what the reads of its question must see.
+    Shown(Question),
     /// Send a message to another server.
     Send {
         /// On which link.

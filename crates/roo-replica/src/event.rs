@@ -9,6 +9,7 @@ use roo_proto::ids::{SessionId, Time, Zxid};
 use roo_zab::message::LinkId;
 
 use crate::peer_message::PeerMessage;
+use crate::questions::Question;
 
 /// A client's connection; the shell never uses one twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +63,9 @@ pub enum Event {
     },
     /// A request to be ordered.
     Requested(Ordered),
+    /// A thread that serves reads asks how far they must see;
+    /// [`crate::effect::Effect::Shown`] follows, unless the role changes.
+    Asked(Question),
     /// A reply that needs no state but must keep its place behind earlier requests of its
     /// connection; afterwards the connection may have to be closed.
     Answered {

@@ -9,7 +9,7 @@
 //! to other servers; [`replica`] where each event goes; `intake` what clients ask, by role,
 //! and `local_sessions` what a server keeps to itself;
 //! `write_path` the way of a write from request to reply; [`read_path`] the reads that must
-//! wait; `peers` Zab, the other replicas and changes of role; `requests` how much
+//! wait, and [`questions`] how threads that serve reads ask for the leader's word; `peers` Zab, the other replicas and changes of role; `requests` how much
 //! learners may ask; [`sessions`] the clock of every
 //! session; [`snapshotting`] when a snapshot is due; [`reaper`] when containers and expired nodes
 //! are collected.
@@ -26,6 +26,7 @@ mod intake;
 mod local_sessions;
 pub mod peer_message;
 mod peers;
+pub mod questions;
 pub mod read_path;
 pub mod reaper;
 pub mod replica;

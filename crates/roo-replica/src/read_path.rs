@@ -5,6 +5,7 @@
 //! waiting when it was asked, and writes nothing to the log. Source: Ongaro, "Consensus: Bridging
 //! Theory and Practice", section 6.4.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -20,6 +21,7 @@ use roo_zab::message::LinkId;
 use crate::effect::{CloseReason, Deliveries, Effect, OrderedRead};
 use crate::event::Ordered;
 use crate::peer_message::PeerMessage;
+use crate::questions::Question;
 use crate::replica::{InFlight, Replica, Role};
 use crate::requests::room_of;
 
@@ -58,6 +60,8 @@ pub(crate) struct Rounds {
     index: Zxid,
     /// Reads wait that were not part of the last question.
     waiting: bool,
+    /// What the threads that serve reads have asked, each with its round.
+    of_threads: VecDeque<(u64, Question)>,
 }
 
 impl Rounds {
@@ -67,6 +71,7 @@ impl Rounds {
             answered: 0,
             index: Zxid::ZERO,
             waiting: false,
+            of_threads: VecDeque::new(),
         }
     }
 
@@ -96,6 +101,38 @@ impl Replica {
         self.in_flight.push_back(InFlight::Read { ordered, round });
     }
 
+    /// A thread's reads share a round with those that wait here. Where they do not go by rounds the
+    /// role has changed since it was asked: the thread hears of that.
+    pub(crate) fn on_asked(&mut self, now: Time, question: Question, effects: &mut Vec<Effect>) {
+        if !self.reads_in_rounds() {
+            return;
+        }
+        let round = self.join_round(now, effects);
+        if let Some(peers) = &mut self.peers {
+            peers.rounds.of_threads.push_back((round, question));
+        }
+    }
+
+    /// Tells the threads which of their questions are answered. Unlike a read that stands in the
+    /// queue, theirs may come before what was committed when they asked has been applied, at a
+    /// leader too.
+    pub(crate) fn show(&mut self, state: &State, effects: &mut Vec<Effect>) {
+        let Some(peers) = &mut self.peers else {
+            return;
+        };
+        let rounds = &mut peers.rounds;
+        if rounds.of_threads.is_empty() || rounds.index > state.last_zxid() {
+            return;
+        }
+        let answered = rounds.answered;
+        while let Some((_, question)) = rounds
+            .of_threads
+            .pop_front_if(|(round, _)| *round <= answered)
+        {
+            effects.push(Effect::Shown(question));
+        }
+    }
+
     /// The round of a read that arrives now; asks, unless a question is still open.
     fn join_round(&mut self, now: Time, effects: &mut Vec<Effect>) -> u64 {
         let Some(peers) = &mut self.peers else {
@@ -120,19 +157,28 @@ impl Replica {
         peers.rounds.waiting = false;
         let round = peers.rounds.asked;
         match role {
-            Role::Learning { link, .. } => effects.push(Effect::Send {
-                link,
-                message: PeerMessage::ReadIndex { id: round },
-            }),
+            // The question tells the leader that this server follows: not when it has begun to look
+            // for another one, before its role here has changed.
+            Role::Learning { link, .. } if peers.zab.leader_link() == Some(link) => {
+                effects.push(Effect::Send {
+                    link,
+                    message: PeerMessage::ReadIndex { id: round },
+                });
+            }
             Role::Leading { .. } => self.on_question(now, Asker::Round(round), effects),
-            Role::Standalone | Role::Looking | Role::ReadOnly => {}
+            Role::Standalone | Role::Looking | Role::ReadOnly | Role::Learning { .. } => {}
         }
     }
 
-    /// The leader is asked how far it has come.
+    /// The leader is asked how far it has come. A learner whose question shows that a quorum still
+    /// follows is answered at once.
     pub(crate) fn on_question(&mut self, now: Time, asker: Asker, effects: &mut Vec<Effect>) {
         let index = self.committed;
-        if self.config.read_mode == ReadMode::Leader {
+        let is_confirmed = match asker {
+            Asker::Learner { link, .. } => self.zab().is_some_and(|zab| zab.is_confirmed_by(link)),
+            Asker::Round(_) => false,
+        };
+        if is_confirmed || self.config.read_mode == ReadMode::Leader {
             self.answer_question(now, asker, index, effects);
             return;
         }

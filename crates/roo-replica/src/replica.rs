@@ -320,6 +320,7 @@ impl Replica {
                 self.on_connecting(now, wall, state, conn, &connect, effects);
             }
             Event::Requested(ordered) => self.on_requested(now, wall, state, ordered, effects),
+            Event::Asked(question) => self.on_asked(now, question, effects),
             Event::Answered {
                 conn,
                 frames,
@@ -352,6 +353,7 @@ impl Replica {
                 self.on_peer_message(now, wall, state, link, message, effects);
             }
         }
+        self.show(state, effects);
     }
 
     fn on_log_durable(&mut self, now: Time, upto: Zxid, effects: &mut Vec<Effect>) {

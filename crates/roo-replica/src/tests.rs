@@ -3,6 +3,7 @@
 mod leader;
 mod learner;
 mod local_sessions;
+mod questions;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,6 +27,7 @@ use roo_zab::{Message, Notification, Proposal, Zab};
 use crate::effect::{CloseReason, Deliveries, Effect, OrderedRead};
 use crate::event::{ConnId, Connect, Event, Ordered};
 use crate::peer_message::PeerMessage;
+use crate::questions::Question;
 use crate::read_path::ReadMode;
 use crate::reaper::ReaperRules;
 use crate::replica::{Config, LocalSessions, Replica, Role};
@@ -157,6 +159,8 @@ struct Server {
     link: LinkId,
     now: Time,
     sent: Vec<PeerMessage>,
+    /// Threads' questions that are answered: whose, and which.
+    shown: Vec<(usize, u64)>,
     /// Snapshots that learners were sent, and of which state.
     snapshots: Vec<(LinkId, Zxid)>,
     /// Links that it closed.
@@ -209,6 +213,7 @@ impl Server {
             link: LinkId(0),
             now: Time(10),
             sent: Vec::new(),
+            shown: Vec::new(),
             snapshots: Vec::new(),
             cut: Vec::new(),
         };
@@ -305,6 +310,7 @@ impl Server {
                 }
                 Effect::Zab(roo_zab::Effect::SendSnapshot { link }) => snapshots.push(link),
                 Effect::Zab(roo_zab::Effect::CloseLink { link, why }) => self.cut.push((link, why)),
+                Effect::Shown(question) => self.shown.push((question.asker, question.number)),
                 Effect::RollLog | Effect::TakeSnapshot | Effect::Zab(_) => {}
             }
         }

@@ -226,6 +226,7 @@ impl Replica {
             }
         }
         self.send_snapshots(state, effects);
+        self.show(state, effects);
     }
 
     fn commit_in_flight(

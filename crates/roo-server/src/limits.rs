@@ -7,6 +7,10 @@ use std::time::Duration;
 /// Bytes read from one connection before others get their turn. Limit: pieces.
 pub const READ_STEP_BYTES: usize = 64 * 1024;
 
+/// Rounds for which a thread holds its question to the leader back while more comes from its
+/// sockets: a question costs as much as tens of reads, whatever it is for. Limit: pieces.
+pub const QUESTION_ROUNDS: u32 = 8;
+
 /// Bytes read from all connections of a thread before they are served. Limit: pieces.
 pub const READ_ROUND_BYTES: usize = 1024 * 1024;
 

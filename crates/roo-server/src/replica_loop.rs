@@ -14,6 +14,7 @@ use roo_proto::op_code;
 use roo_replica::effect::Effect;
 use roo_replica::event::Event;
 use roo_replica::peer_message::PeerMessage;
+use roo_replica::questions::Question;
 use roo_replica::{Replica, Role};
 use roo_state::state::State;
 use roo_zab::effect::CloseReason;
@@ -265,6 +266,7 @@ impl ReplicaLoop {
                 }
                 Effect::TakeSnapshot => handover.after_commit.push(SnapshotInput::Take),
                 Effect::Connected { .. } | Effect::Close { .. } => handover.told.push(effect),
+                Effect::Shown(question) => self.tell_shown(question),
                 Effect::Send { link, message } => self.send(link, message),
                 Effect::Zab(effect) => self.execute_zab(effect, handover),
             }
@@ -282,6 +284,14 @@ impl ReplicaLoop {
     fn writes_now(&self, records: &[StorageInput]) -> bool {
         let is_one_of_many = matches!(self.replica.role(), Role::Leading { .. });
         !is_one_of_many && self.storage.is_light(records)
+    }
+
+    /// The thread takes the state's lock before it serves, and so sees what is shown.
+    fn tell_shown(&self, question: Question) {
+        if let Some(io) = self.shared.io.get(question.asker) {
+            io.answered.store(question.number, Ordering::SeqCst);
+            io.notify();
+        }
     }
 
     fn tell_closed(&mut self, link: LinkId, why: CloseReason) {
@@ -439,6 +449,7 @@ impl ReplicaLoop {
                 Effect::Append { .. }
                 | Effect::RollLog
                 | Effect::TakeSnapshot
+                | Effect::Shown(_)
                 | Effect::Send { .. }
                 | Effect::Zab(_) => {}
             }

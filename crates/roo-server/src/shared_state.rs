@@ -138,6 +138,8 @@ pub struct IoShared {
     pub touched: Vec<u32>,
     /// Sessions heard from on connections that are gone.
     pub touched_gone: Vec<(SessionId, Time)>,
+    /// The thread's open question to the leader was put in a role that is over.
+    pub question_is_void: bool,
 }
 
 impl IoShared {
@@ -165,6 +167,7 @@ impl IoShared {
             }
         }
         items.extend_from_slice(&closed);
+        self.question_is_void = true;
         !closed.is_empty()
     }
 
@@ -206,6 +209,8 @@ pub struct Io {
     pub moved: Mutex<Option<TcpListener>>,
     /// Something waits for the thread.
     pub has_mail: AtomicBool,
+    /// The last of the thread's questions to the leader that is answered.
+    pub answered: AtomicU64,
     /// The thread sleeps, or is about to.
     pub parked: AtomicBool,
     waker: Waker,
@@ -220,6 +225,7 @@ impl Io {
             accepted: Mutex::new(Vec::new()),
             moved: Mutex::new(None),
             has_mail: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
             parked: AtomicBool::new(false),
             waker,
         }
@@ -273,7 +279,7 @@ pub struct Shared {
     pub ensemble: Mutex<Arc<Ensemble>>,
     /// What is known of the other servers.
     pub peers: Mutex<PeerTable>,
-    /// Reads of the tree go through the replica; changes under the state's lock.
+    /// Reads of the tree wait for the leader's word; changes under the state's lock.
     pub reads_in_rounds: AtomicBool,
     /// The I/O threads.
     pub io: Vec<Arc<Io>>,

@@ -76,6 +76,9 @@ pub struct Options {
     /// Apache's have (ZOOKEEPER-3144).
     #[cfg(feature = "rebreak")]
     pub are_snapshots_fuzzy: bool,
+    /// What the leader has said is taken for an answer to reads that came after the question, too.
+    #[cfg(feature = "rebreak")]
+    pub answers_are_for_all: bool,
 }
 
 /// Whether a quorum is one of groups.
@@ -222,6 +225,8 @@ impl Options {
             bug: None,
             #[cfg(feature = "rebreak")]
             are_snapshots_fuzzy: false,
+            #[cfg(feature = "rebreak")]
+            answers_are_for_all: false,
         }
     }
 }

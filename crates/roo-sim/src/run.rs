@@ -179,6 +179,7 @@ mod tests {
         assert!(counts.epochs > 50, "{counts:?}");
         assert!(counts.reconfigurations > 20, "{counts:?}");
         assert!(counts.upgrades > 10, "{counts:?}");
+        assert!(counts.answers_of_leaders > 100, "{counts:?}");
     }
 
     #[test]

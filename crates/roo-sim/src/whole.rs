@@ -2,21 +2,22 @@
 //! connections of clients instead of sockets. What the I/O threads and the replica's loop of
 //! roo-server do around them is done here the same way, in one thread.
 
-use std::collections::BTreeMap;
+mod reading;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use roo_proto::acl::Id;
 use roo_proto::connect::{ConnectRequest, ConnectResponse, initial_session_id};
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Time, WallTime, Zxid};
-use roo_proto::op_code;
 use roo_proto::path;
 use roo_proto::reply::{self, EventType};
-use roo_proto::request::{self, RequestHeader};
 use roo_proto::txn::{self, TxnHeader};
 use roo_replica::effect::{CloseReason, Deliveries, Effect, OrderedRead};
-use roo_replica::event::{ConnId, Connect, Event, Ordered};
+use roo_replica::event::{ConnId, Connect, Event};
 use roo_replica::peer_message::PeerMessage;
+use roo_replica::questions::{Questions, Sight};
 use roo_replica::read_path::ReadMode;
 use roo_replica::reaper::ReaperRules;
 use roo_replica::{Config, Replica, Role};
@@ -46,6 +47,8 @@ pub enum Act {
     Applied(Zxid, TxnEffect),
     Role(Role),
     ToClient(ConnId, Vec<u8>),
+    /// The I/O thread's question of this number is answered.
+    Shown(u64),
     CloseClient(ConnId),
     /// A handshake was answered without a transaction.
     Greeted(ConnId, Greeting),
@@ -70,6 +73,10 @@ struct Conn {
     session: SessionId,
     is_connected: bool,
     in_flight: usize,
+    /// Packets that wait to be served.
+    input: VecDeque<Vec<u8>>,
+    /// How far reads in it may be served, in packets.
+    sight: Sight,
 }
 
 /// See the module.
@@ -83,6 +90,10 @@ pub struct Whole {
     conns: BTreeMap<ConnId, Conn>,
     ids: Arc<[Id]>,
     reads_in_rounds: bool,
+    questions: Questions,
+    /// An answer is taken for one to what has come since its question, too.
+    #[cfg(feature = "rebreak")]
+    answers_are_for_all: bool,
     effects: Vec<Effect>,
 }
 
@@ -198,6 +209,9 @@ impl Whole {
             conns: BTreeMap::new(),
             ids: ids.into(),
             reads_in_rounds: false,
+            questions: Questions::new(0),
+            #[cfg(feature = "rebreak")]
+            answers_are_for_all: options.answers_are_for_all,
             effects: Vec::new(),
         }
     }
@@ -234,6 +248,7 @@ impl Whole {
                 watches: &mut self.watches,
                 conns: &mut self.conns,
                 reads_in_rounds: &mut self.reads_in_rounds,
+                questions: &mut self.questions,
                 acts,
                 changes: Vec::new(),
                 digest: None,
@@ -273,6 +288,7 @@ impl Whole {
                 self.conns.remove(&conn);
                 acts.push(Act::CloseClient(conn));
             }
+            Effect::Shown(question) => acts.push(Act::Shown(question.number)),
             Effect::Send { link, message } => acts.push(Act::Peer(link, message)),
             Effect::Zab(effect) => acts.push(Act::Zab(effect)),
         }
@@ -295,6 +311,8 @@ impl Whole {
             session: SessionId(0),
             is_connected: false,
             in_flight: 0,
+            input: VecDeque::new(),
+            sight: Sight::Unasked,
         };
         self.conns.insert(conn, new);
     }
@@ -333,41 +351,8 @@ impl Whole {
             return;
         }
         let session = known.session;
-        let Some((RequestHeader { xid, op }, body)) = RequestHeader::split(packet) else {
-            return;
-        };
-        let must_order = op == op_code::SYNC || (op_code::reads_tree(op) && self.reads_in_rounds);
-        if known.in_flight == 0 && !op_code::is_write(op) && !must_order {
-            let mut out = Vec::new();
-            if let Ok(request) = request::decode(op, body, MAX_FIELD) {
-                let reader = Reader {
-                    session,
-                    ids: &self.ids,
-                    watcher: watcher(conn),
-                };
-                read::serve(
-                    &self.state,
-                    &mut self.watches,
-                    reader,
-                    xid,
-                    &request,
-                    &mut out,
-                );
-            }
-            acts.push(Act::ToClient(conn, out));
-        } else {
-            known.in_flight += 1;
-            let ordered = Ordered {
-                conn,
-                session,
-                xid,
-                op,
-                body: Box::from(body),
-                ids: Arc::clone(&self.ids),
-                arrived: now,
-            };
-            self.handle(now, wall, Event::Requested(ordered), acts);
-        }
+        known.input.push_back(packet.to_vec());
+        self.serve_input(now, wall, conn, acts);
         self.handle(now, wall, Event::Touched { session, at: now }, acts);
     }
 }
@@ -401,6 +386,7 @@ struct Sink<'a> {
     watches: &'a mut WatchTable,
     conns: &'a mut BTreeMap<ConnId, Conn>,
     reads_in_rounds: &'a mut bool,
+    questions: &'a mut Questions,
     acts: &'a mut Vec<Act>,
     changes: Vec<Changed>,
     digest: Option<u64>,
@@ -484,6 +470,7 @@ impl Deliveries for Sink<'_> {
 
     fn role_changed(&mut self, role: Role, reads_in_rounds: bool) {
         *self.reads_in_rounds = reads_in_rounds;
+        self.questions.forget();
         let with_session = |conn: &Conn| conn.is_connected;
         let gone: Vec<ConnId> = self
             .conns

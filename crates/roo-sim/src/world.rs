@@ -73,6 +73,8 @@ pub enum Happening {
     },
     /// A snapshot goes to the disk's queue; then another may be asked for.
     SnapshotEnded { server: usize, life: u64 },
+    /// A server's I/O thread hears that its nth question is answered.
+    Shown { server: usize, life: u64, nth: u64 },
     /// A client does something.
     ClientTurn { client: usize },
     /// A client's packet is there.
@@ -110,6 +112,7 @@ pub struct Counts {
     pub local_sessions: u64,
     pub upgrades: u64,
     pub read_only_answers: u64,
+    pub answers_of_leaders: u64,
 }
 
 impl Counts {
@@ -128,6 +131,7 @@ impl Counts {
         self.local_sessions += other.local_sessions;
         self.upgrades += other.upgrades;
         self.read_only_answers += other.read_only_answers;
+        self.answers_of_leaders += other.answers_of_leaders;
     }
 }
 
@@ -287,6 +291,7 @@ impl World {
             Happening::ClientDown { .. } => (14, 0, 0),
             Happening::ClientGone { server, .. } => (15, *server, 0),
             Happening::User(_) => (17, 0, 0),
+            Happening::Shown { server, .. } => (18, *server, 0),
             Happening::Workload => (9, 0, 0),
             Happening::Fault(_) => (10, 0, 0),
         };
@@ -379,6 +384,7 @@ impl World {
                     self.give_replica(server, ReplicaEvent::SnapshotEnded);
                 }
             }
+            Happening::Shown { server, life, nth } => self.on_shown(server, life, nth),
             Happening::ClientTurn { client } => self.on_client_turn(client),
             Happening::ClientUp { conn } => self.on_client_up(conn),
             Happening::ClientDown { conn } => self.on_client_down(conn),

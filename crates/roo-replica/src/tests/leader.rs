@@ -62,7 +62,7 @@ fn leave(server: &str) -> Vec<u8> {
 }
 
 /// Server 1 comes, without any history; gives its link.
-fn comes(leader: &mut Server, observer: bool) -> LinkId {
+pub(super) fn comes(leader: &mut Server, observer: bool) -> LinkId {
     comes_on(leader, LinkId(3), observer)
 }
 
@@ -194,6 +194,7 @@ fn a_leaders_read_does_not_wait_for_a_write_behind_it() {
             Effect::Append { .. }
             | Effect::RollLog
             | Effect::TakeSnapshot
+            | Effect::Shown(_)
             | Effect::Connected { .. }
             | Effect::Close { .. }
             | Effect::Zab(_) => None,

@@ -13,7 +13,9 @@ use std::sync::atomic::Ordering;
 use mio::net::TcpStream;
 use roo_proto::acl::Id;
 use roo_proto::ids::{SessionId, Time};
+use roo_replica::questions::Sight;
 
+use crate::client::serving::NO_SESSION;
 use crate::limits;
 use crate::stats::ConnectionStats;
 
@@ -74,6 +76,10 @@ pub struct Connection {
     pub at_end: bool,
     /// The whole packets in `input` must wait for replies to earlier ones.
     pub paused: bool,
+    /// How far the reads at the front of `input` may be served, where they go by rounds.
+    pub sight: Sight,
+    /// Since when they wait for the leader's word, or have waited for it.
+    pub asked_since: Time,
     /// The kernel has told that the client will send no more; what it sent before may be unread.
     pub hung_up: bool,
     /// Since when the first packet in `input` waits for requests of other connections.
@@ -87,10 +93,61 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// One that has not said anything.
+    #[must_use]
+    pub const fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        generation: u32,
+        ids: Arc<[Id]>,
+        stats: Arc<ConnectionStats>,
+    ) -> Self {
+        Self {
+            stream,
+            peer,
+            generation,
+            phase: Phase::AwaitHandshake,
+            session: NO_SESSION,
+            ids,
+            in_flight: VecDeque::new(),
+            input: Vec::new(),
+            output: Vec::new(),
+            sent: 0,
+            readable: true,
+            at_end: false,
+            paused: false,
+            sight: Sight::Unasked,
+            asked_since: Time(0),
+            hung_up: false,
+            stalled: None,
+            in_line: false,
+            queued: false,
+            stats,
+        }
+    }
+
     /// Bytes that wait to be sent.
     #[must_use]
     pub const fn unsent(&self) -> usize {
         self.output.len() - self.sent
+    }
+
+    /// How long what may be served of the input has waited for the leader's word, ms.
+    #[must_use]
+    pub const fn waited_ms(&self, now: Time) -> u64 {
+        match self.sight {
+            Sight::Shown { .. } => now.millis_since(self.asked_since),
+            Sight::Unasked | Sight::Waiting | Sight::Asked { .. } => 0,
+        }
+    }
+
+    /// Whether to read from the socket. One that waits for the leader's word is read on, so that
+    /// its next question is for more, but only so far.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        let takes_more =
+            !self.paused || (self.sight.waits() && self.input.len() < limits::READ_STEP_BYTES);
+        self.readable && takes_more && self.phase != Phase::Dead
     }
 
     /// Reads once; how many bytes came. Sets `readable` and `at_end`.

@@ -2,7 +2,10 @@
 //!
 //! A round: wait for sockets or mail; read what has come; with the state and the own part locked
 //! once, fetch the mail and serve the packets; send what there is to send; give the replica its
-//! events. No request on this road hops to another thread unless it must be ordered.
+//! events. No request on this road hops to another thread unless it must be ordered. `asking` is
+//! what the thread asks the leader for its reads.
+
+mod asking;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +23,7 @@ use roo_proto::ids::{SessionId, Time};
 use roo_proto::jute::Reader;
 use roo_proto::op_code;
 use roo_replica::event::Event;
+use roo_replica::questions::Questions;
 use roo_state::watch::WatcherId;
 use slab::Slab;
 
@@ -29,7 +33,7 @@ use crate::client::connection::{Connection, Phase};
 use crate::client::serving::{NO_SESSION, Round, RoundTally};
 use crate::client::settings::ClientSettings;
 use crate::limits;
-use crate::shared_state::{Input, IoShared, Mail, Peer, Place, Shared};
+use crate::shared_state::{Input, Io, IoShared, Mail, Peer, Place, Shared};
 use crate::stats::{ConnectionStats, Counters, NO_OP, ServerStats};
 
 /// The waker's token.
@@ -63,6 +67,10 @@ pub struct IoThread {
     /// they are all looked at again.
     line: VecDeque<(usize, u32)>,
     next_look: Time,
+    /// What the leader is asked for those whose reads go by rounds.
+    questions: Questions,
+    /// For how many rounds the next one has been held back.
+    held: u32,
 }
 
 impl IoThread {
@@ -100,6 +108,8 @@ impl IoThread {
             words,
             line: VecDeque::new(),
             next_look: Time(0),
+            questions: Questions::new(index),
+            held: 0,
         })
     }
 
@@ -133,7 +143,7 @@ impl IoThread {
     }
 
     #[allow(clippy::indexing_slicing)]
-    fn own(&self) -> &crate::shared_state::Io {
+    fn own(&self) -> &Io {
         &self.shared.io[self.index]
     }
 
@@ -149,11 +159,7 @@ impl IoThread {
         } else {
             self.stall().min(IDLE)
         };
-        if let Err(error) = self.poll.poll(polled, Some(timeout))
-            && error.kind() != io::ErrorKind::Interrupted
-        {
-            tracing::error!(%error, "poll");
-        }
+        self.poll_and_ask(polled, busy, timeout);
         io.parked.store(false, Ordering::SeqCst);
     }
 
@@ -278,26 +284,8 @@ impl IoThread {
             .lock()
             .insert(place.conn().0, Arc::clone(&stats));
         let ids: Arc<[_]> = [auth::address_id(peer.ip())].into();
-        entry.insert(Connection {
-            stream,
-            peer,
-            generation: self.generation,
-            phase: Phase::AwaitHandshake,
-            session: NO_SESSION,
-            ids: Arc::clone(&ids),
-            in_flight: VecDeque::new(),
-            input: Vec::new(),
-            output: Vec::new(),
-            sent: 0,
-            readable: true,
-            at_end: false,
-            paused: false,
-            hung_up: false,
-            stalled: None,
-            in_line: false,
-            queued: false,
-            stats,
-        });
+        let new = Connection::new(stream, peer, self.generation, Arc::clone(&ids), stats);
+        entry.insert(new);
         let mut own = self.shared.io[self.index].shared.lock();
         while own.peers.len() <= slot {
             own.peers.push(Peer {
@@ -389,7 +377,7 @@ impl IoThread {
             let Some(conn) = self.connections.get_mut(*slot) else {
                 continue;
             };
-            if !conn.readable || conn.paused || conn.phase == Phase::Dead {
+            if !conn.wants_read() {
                 continue;
             }
             let end = (at + limits::READ_STEP_BYTES).min(self.arena.len());
@@ -419,6 +407,7 @@ impl IoThread {
         let shared = Arc::clone(&self.shared);
         let state = shared.state.read();
         let mut own = io.shared.lock();
+        self.fetch_answer(&io, &mut own);
         self.fetch_mail(&mut own, now);
         let mut round = Round {
             shared: &shared,
@@ -431,6 +420,7 @@ impl IoThread {
             spare: &mut self.spare,
             words: &self.words,
             line: &mut self.line,
+            questions: &mut self.questions,
             tally: RoundTally::default(),
         };
         for (slot, from, to) in self.chunks.drain(..) {
@@ -549,12 +539,12 @@ impl IoThread {
                 conn.phase = Phase::Dead;
             }
             let waits_for_reader = conn.unsent() > self.settings.connection_write_queue_bytes;
-            let waits_for_others = conn.stalled.is_some();
+            let waits_for_others = conn.stalled.is_some() || conn.sight.waits();
             if conn.paused && conn.in_flight.is_empty() && !waits_for_reader && !waits_for_others {
                 // What it waited for is out; the rest of its packets can be served.
                 conn.paused = false;
                 again.push(slot);
-            } else if conn.readable && !conn.paused && conn.phase != Phase::Dead {
+            } else if conn.wants_read() {
                 again.push(slot);
             }
             // A client that will send no more is served what it has sent, and a word is answered.
@@ -627,8 +617,11 @@ fn account(shared: &Shared, tally: &RoundTally, began: Time) {
     let reads = tally.replies.count;
     if reads > 0 {
         let took = shared.clock.now().millis_since(began);
-        stats.latency.add_many(took, reads);
-        stats.read_latency.add_many(took, reads);
+        let at_once = reads - tally.waited;
+        if at_once > 0 {
+            stats.latency.add_many(took, at_once);
+            stats.read_latency.add_many(took, at_once);
+        }
         let sent = &stats.counters.packets_sent;
         sent.fetch_add(reads, Ordering::Relaxed);
         stats.response_size.merge(&tally.replies);

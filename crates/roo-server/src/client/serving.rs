@@ -16,6 +16,7 @@ use roo_proto::op_code;
 use roo_proto::reply;
 use roo_proto::request::{self, BadRequest, Request, RequestHeader};
 use roo_replica::event::{Connect, Event, Ordered};
+use roo_replica::questions::{Questions, Sight};
 use roo_replica::read_path::put_bad_request;
 use roo_state::read::{self, Reader};
 use roo_state::state::State;
@@ -51,6 +52,8 @@ pub struct Round<'a> {
     pub words: &'a SyncSender<WordRequest>,
     /// Connections that wait for requests of others, first come first.
     pub line: &'a mut VecDeque<(usize, u32)>,
+    /// The thread's questions to the leader.
+    pub questions: &'a mut Questions,
     /// What was counted in this round.
     pub tally: RoundTally,
 }
@@ -64,6 +67,8 @@ pub struct RoundTally {
     pub replies: Tally,
     /// The size of the last one.
     pub last_reply: u64,
+    /// How many of them waited for the leader's word, and are counted with their wait.
+    pub waited: u64,
 }
 
 impl Round<'_> {
@@ -83,6 +88,7 @@ impl Round<'_> {
     pub fn serve(&mut self, slot: u32, conn: &mut Connection, bytes: &[u8]) -> usize {
         let mut at = 0;
         conn.paused = false;
+        let (waited_ms, replies) = (conn.waited_ms(self.now), self.tally.replies.count);
         if conn.phase == Phase::Serving && !bytes.is_empty() {
             self.io.touch(slot, self.now);
         }
@@ -113,13 +119,26 @@ impl Round<'_> {
             };
             if conn.phase == Phase::AwaitHandshake {
                 self.handshake(slot, conn, packet);
-            } else if !self.packet(slot, conn, packet) {
+            } else if !self.packet(slot, conn, packet, at + frame::LENGTH_SIZE + packet.len()) {
                 conn.paused = true;
                 break;
             }
             at += frame::LENGTH_SIZE + packet.len();
         }
+        conn.sight.consume(at);
+        self.account_waiting(waited_ms, replies);
         at
+    }
+
+    /// Counts the replies since there were `before` as ones that were so long awaited.
+    fn account_waiting(&mut self, waited_ms: u64, before: u64) {
+        let replies = self.tally.replies.count - before;
+        if waited_ms > 0 && replies > 0 {
+            self.tally.waited += replies;
+            let stats = &self.shared.stats;
+            stats.latency.add_many(waited_ms, replies);
+            stats.read_latency.add_many(waited_ms, replies);
+        }
     }
 
     fn answer_word(&mut self, slot: u32, conn: &mut Connection, word: Word, bytes: &[u8]) {
@@ -200,8 +219,9 @@ impl Round<'_> {
             .fetch_add(large_bytes, Ordering::Relaxed);
     }
 
-    /// Serves one packet of a session; false when it must wait.
-    fn packet(&mut self, slot: u32, conn: &mut Connection, packet: &[u8]) -> bool {
+    /// Serves one packet of a session, which ends at `end` of what has come; false when it must
+    /// wait.
+    fn packet(&mut self, slot: u32, conn: &mut Connection, packet: &[u8], end: usize) -> bool {
         let Some((header, body)) = RequestHeader::split(packet) else {
             conn.end();
             return true;
@@ -221,6 +241,10 @@ impl Round<'_> {
             if ordered && self.stalls(slot, conn) {
                 return false;
             }
+            if !ordered && self.must_ask(header.op) && !conn.sight.covers(end) {
+                self.await_word(slot, conn);
+                return false;
+            }
         }
         self.received(conn);
         match header.op {
@@ -234,11 +258,22 @@ impl Round<'_> {
         true
     }
 
-    /// Whether the leader has a word in an operation that is no write.
+    /// Whether an operation waits for the leader's word on how far it must see.
+    fn must_ask(&self, op: i32) -> bool {
+        op_code::reads_tree(op) && self.shared.reads_in_rounds.load(Ordering::Relaxed)
+    }
+
+    /// Whether an operation that is no write takes its place among them at the leader.
     fn must_order(&self, op: i32) -> bool {
-        let shared = self.shared;
-        (op == op_code::SYNC && shared.is_member)
-            || (op_code::reads_tree(op) && shared.reads_in_rounds.load(Ordering::Relaxed))
+        op == op_code::SYNC && self.shared.is_member && !self.must_ask(op)
+    }
+
+    fn await_word(&mut self, slot: u32, conn: &mut Connection) {
+        if !conn.sight.waits() {
+            conn.sight = Sight::Waiting;
+            conn.asked_since = self.now;
+            self.questions.wait(self.place(slot, conn).conn());
+        }
     }
 
     fn received(&mut self, conn: &Connection) {
@@ -343,7 +378,8 @@ impl Round<'_> {
 
     fn replied(&mut self, conn: &Connection, op: i32, xid: i32, zxid: Zxid, size: usize) {
         conn.stats.sent.fetch_add(1, Ordering::Relaxed);
-        conn.stats.replied(op, xid, zxid.0, self.now, 0);
+        let latency_ms = conn.waited_ms(self.now);
+        conn.stats.replied(op, xid, zxid.0, self.now, latency_ms);
         self.tally.replies.add(size as u64);
         self.tally.last_reply = size as u64;
     }

@@ -11,7 +11,7 @@ use roo_server::config::ServerConfig;
 use roo_server::node::{Node, StartError};
 
 /// Nothing that a test waits for takes so long.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A server on a free port that answers every four-letter word.
 pub(crate) fn start(
@@ -109,7 +109,6 @@ impl Client {
         self.send(&packet);
     }
 
-    /// Asks whether a node exists, with a watch if `watch`.
     /// Proves to be somebody, by the scheme digest.
     pub(crate) fn ask_for_auth(&mut self, proof: &[u8]) {
         let mut packet = Vec::new();
@@ -121,12 +120,40 @@ impl Client {
         self.send(&packet);
     }
 
+    /// Asks whether a node exists, with a watch if `watch`.
     pub(crate) fn ask_for_exists(&mut self, xid: i32, path: &str, watch: bool) {
         let mut packet = Vec::new();
         jute::put_i32(&mut packet, xid);
         jute::put_i32(&mut packet, op_code::EXISTS);
         jute::put_string(&mut packet, path);
         jute::put_bool(&mut packet, watch);
+        self.send(&packet);
+    }
+
+    /// Asks for something without a body.
+    pub(crate) fn ask(&mut self, xid: i32, op: i32) {
+        let mut packet = Vec::new();
+        jute::put_i32(&mut packet, xid);
+        jute::put_i32(&mut packet, op);
+        self.send(&packet);
+    }
+
+    /// Asks the server to catch up with its leader.
+    pub(crate) fn ask_for_sync(&mut self, xid: i32, path: &str) {
+        let mut packet = Vec::new();
+        jute::put_i32(&mut packet, xid);
+        jute::put_i32(&mut packet, op_code::SYNC);
+        jute::put_string(&mut packet, path);
+        self.send(&packet);
+    }
+
+    /// Asks for a node to be deleted, whatever its version.
+    pub(crate) fn ask_for_delete(&mut self, xid: i32, path: &str) {
+        let mut packet = Vec::new();
+        jute::put_i32(&mut packet, xid);
+        jute::put_i32(&mut packet, op_code::DELETE);
+        jute::put_string(&mut packet, path);
+        jute::put_i32(&mut packet, -1);
         self.send(&packet);
     }
 

@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod client;
+mod relay;
+mod stricter_reads;
 
 use std::fs;
 use std::time::Duration;

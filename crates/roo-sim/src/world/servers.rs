@@ -81,6 +81,21 @@ impl World {
         });
     }
 
+    /// A question of a server's I/O thread is answered.
+    pub(super) fn on_shown(&mut self, server: usize, life: u64, nth: u64) {
+        if self.servers[server].life != life {
+            return;
+        }
+        if self.servers[server].paused {
+            self.after(5_000, Happening::Shown { server, life, nth });
+            return;
+        }
+        self.counts.answers_of_leaders += 1;
+        self.with_whole(server, |whole, now, wall, acts| {
+            whole.serve_shown(now, wall, nth, acts);
+        });
+    }
+
     pub(super) fn forget_client(&mut self, server: usize, conn: ConnId) {
         self.with_whole(server, |whole, now, wall, acts| {
             whole.disconnect(now, wall, conn, acts);
@@ -141,6 +156,12 @@ impl World {
                 let is_alone = process.whole().is_some_and(|w| w.is_read_only());
                 let history = is_alone.then(|| Arc::new(process.applied.clone()));
                 self.send_down(conn, Some((bytes, history)));
+            }
+            Act::Shown(nth) => {
+                // Another thread hears of it.
+                let life = self.servers[server].life;
+                let us = self.rng.below(300);
+                self.after(us, Happening::Shown { server, life, nth });
             }
             Act::CloseClient(conn) => self.send_down(conn, None),
             Act::Greeted(conn, greeting) => self.on_greeted(server, conn, greeting),
