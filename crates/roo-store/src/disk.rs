@@ -60,6 +60,11 @@ pub trait DiskFile: Send {
     fn size(&self) -> io::Result<u64>;
     /// Reads at `offset`; fewer bytes than asked for, or none, at the end.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize>;
+    /// The first place from `offset` on at which there may be anything but zeros; the file's length
+    /// or more if there is none. Padding is mostly space that no disk holds.
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        Ok(offset)
+    }
     /// Writes all of `bytes` at `offset`, growing the file; durable after [`DiskFile::sync_data`].
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts or grows (with zeros) the file.
@@ -188,6 +193,18 @@ impl DiskFile for OsFile {
         self.0.read_at(buffer, offset)
     }
 
+    #[cfg(target_os = "linux")]
+    fn data_from(&self, offset: u64) -> io::Result<u64> {
+        use rustix::fs::{SeekFrom, seek};
+
+        match seek(&self.0, SeekFrom::Data(offset)) {
+            Ok(at) => Ok(at),
+            Err(rustix::io::Errno::NXIO) => self.size(),
+            // A file system that does not tell.
+            Err(_) => Ok(offset),
+        }
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all_at(bytes, offset)
     }
@@ -208,3 +225,22 @@ struct OsLock {
 }
 
 impl DiskLock for OsLock {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_data_is_never_skipped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut file = OsDisk
+            .open(&dir.path().join("f"), OpenMode::Create)
+            .unwrap();
+        file.set_len(8 << 20).unwrap();
+        file.write_at(5 << 20, b"x").unwrap();
+        assert!(file.data_from(0).unwrap() <= 5 << 20);
+        assert_eq!(file.data_from(5 << 20).unwrap(), 5 << 20);
+        let behind = file.data_from(6 << 20).unwrap();
+        assert!((6 << 20..=8 << 20).contains(&behind), "{behind}");
+    }
+}

@@ -266,12 +266,13 @@ impl FileReader {
         let mut chunk = vec![0; rest.clamp(1, CHUNK)];
         let (mut offset, mut nonzero_end) = (from, from);
         loop {
+            offset = self.file.data_from(offset).at("read", &self.path)?;
             let read = read_full_at(self.file.as_ref(), offset, &mut chunk);
             let read = read.at("read", &self.path)?;
             if read == 0 {
                 return Ok(nonzero_end);
             }
-            if let Some(last) = chunk[..read].iter().rposition(|&byte| byte != 0) {
+            if let Some(last) = last_nonzero(&chunk[..read]) {
                 nonzero_end = offset + last as u64 + 1;
             }
             offset += read as u64;
@@ -344,6 +345,16 @@ impl FileReader {
             ),
         }
     }
+}
+
+/// Where the last byte that is not zero stands. Whole pages of zeros are compared as such.
+fn last_nonzero(bytes: &[u8]) -> Option<usize> {
+    const PAGE: usize = 4096;
+    let mut end = bytes.len();
+    while end >= PAGE && bytes[end - PAGE..end] == [0; PAGE] {
+        end -= PAGE;
+    }
+    bytes[..end].iter().rposition(|&byte| byte != 0)
 }
 
 fn describe(unsound: Unframed) -> String {
