@@ -80,9 +80,9 @@ pub const COMMIT_LOG_BYTES: usize = 64 * 1024 * 1024;
 pub const READ_ONLY_AFTER_MS: u64 = 2000;
 
 /// So many records at most are written and synced by the thread that decides their order, when the
-/// one for the log has nothing to do.
+/// one for the log has nothing to do. Limit: pieces.
 pub const SYNC_AT_ONCE: usize = 16;
 
 /// After a sync that took longer the thread that decides the order of writes leaves the next to
-/// the one for the log: it does not wait again for a disk that is slow or stalls.
+/// the one for the log: it does not wait again for a disk that is slow or stalls. Limit: pieces.
 pub const QUICK_SYNC: Duration = Duration::from_millis(2);
