@@ -1,6 +1,6 @@
 //! The loop of the thread that owns the replica: events in, effects out, then what is committed
 //! is applied under the state's lock. It does not block: what takes time is handed to the queues of
-//! other threads, but for the sync of a few records by a server that has nothing else to do
+//! other threads, but for the sync of a few records by a server alone that has nothing else to do
 //! ([`Storage`]).
 
 use std::sync::Arc;
@@ -279,11 +279,10 @@ impl ReplicaLoop {
         self.shared.stats.proposal_process_time.add(took);
     }
 
-    /// Whether to make records durable without a detour. A leader does not: its own sync is one of
-    /// many, and while it stalls, others' acknowledgements still make a quorum.
+    /// Whether to make records durable without a detour. A member of an ensemble does not: while
+    /// its disk stalls, its leader or its followers go on, and must hear of it and of its sessions.
     fn writes_now(&self, records: &[StorageInput]) -> bool {
-        let is_one_of_many = matches!(self.replica.role(), Role::Leading { .. });
-        !is_one_of_many && self.storage.is_light(records)
+        self.ensemble.is_none() && self.storage.is_light(records)
     }
 
     /// The thread takes the state's lock before it serves, and so sees what is shown.
