@@ -56,6 +56,25 @@ pub fn pause(time: Duration) {
     let _ = receiver.recv_timeout(time);
 }
 
+/// Waits for a child to end; `None` if it took longer than `limit` and was killed.
+///
+/// # Errors
+/// When the system does not tell, or does not kill it.
+pub fn await_child(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
+    let began = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status));
+        }
+        if began.elapsed() > limit {
+            child.kill()?;
+            child.wait()?;
+            return Ok(None);
+        }
+        pause(Duration::from_millis(5));
+    }
+}
+
 /// The answer of a server to a four-letter word.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use super::page::Exchange;
 use super::pattern;
 use crate::apache;
 use crate::clients::python_with_kazoo;
-use crate::servers::{free_ports_in, pause, roo_binary, root};
+use crate::servers::{await_child, free_ports_in, pause, roo_binary, root};
 
 /// How long a command may take. The first one of a client's package fetches it.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -127,21 +127,12 @@ impl Stage {
     fn execute(&self, exchange: &Exchange) -> Result<(ExitStatus, String)> {
         let output = self.dir.with_file_name("output.txt");
         let mut child = self.command(&exchange.command, &output)?.spawn()?;
-        let began = Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break status;
-            }
-            if began.elapsed() > LIMIT {
-                child.kill()?;
-                child.wait()?;
-                bail!(
-                    "$ {}\ndid not end within {LIMIT:?}:\n{}",
-                    exchange.command,
-                    self.said(&output)
-                );
-            }
-            pause(Duration::from_millis(5));
+        let Some(status) = await_child(&mut child, LIMIT)? else {
+            bail!(
+                "$ {}\ndid not end within {LIMIT:?}:\n{}",
+                exchange.command,
+                self.said(&output)
+            );
         };
         Ok((status, self.said(&output)))
     }

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
@@ -14,7 +14,7 @@ use clap::Args;
 use super::shell::{self, SCRIPT, Shell};
 use super::{Outcome, Setting, Stage, main_matrix, print_table};
 use crate::apache::{self, OLDER, Release};
-use crate::servers::{Kind, pause, roo_binary, root};
+use crate::servers::{Kind, await_child, roo_binary, root};
 
 /// Commands in the order in which they are run, each a process, in a fresh directory that has a
 /// directory `texts` with one file.
@@ -94,16 +94,9 @@ fn one(stage: &Stage, work: &Path, line: &str) -> Result<String> {
         .stderr(fs::File::create(&err)?)
         .spawn()
         .with_context(|| format!("start {line:?}"))?;
-    let began = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if began.elapsed() > LIMIT {
-            child.kill()?;
-            break child.wait()?;
-        }
-        pause(Duration::from_millis(5));
+    let status = match await_child(&mut child, LIMIT)? {
+        Some(status) => status,
+        None => child.wait()?,
     };
     let read = |path: &Path| -> Result<String> {
         let text = String::from_utf8_lossy(&fs::read(path)?).into_owned();
