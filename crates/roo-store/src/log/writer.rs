@@ -244,3 +244,34 @@ impl LogWriter {
         self.unsynced.extend(self.open.take());
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use crate::disk::OsDisk;
+
+    /// How far behind its records a new log's space is on the disk.
+    fn held_behind(record_bytes: usize) -> u64 {
+        let dir = tempfile::tempdir().unwrap();
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk);
+        let options = LogOptions::default();
+        let mut writer = LogWriter::new(Arc::clone(&disk), dir.path().to_owned(), options);
+        writer.append(Zxid(1), &vec![1; record_bytes]).unwrap();
+        writer.sync().unwrap();
+        let path = dir.path().join(log_name(Zxid(1)));
+        let file = disk.open(&path, OpenMode::Read).unwrap();
+        let end = (FILE_HEADER_LEN + record_bytes) as u64;
+        let mut at = end.next_multiple_of(1 << 12);
+        while file.data_from(at).unwrap() == at {
+            at += 1 << 12;
+        }
+        at - end
+    }
+
+    #[test]
+    fn small_records_find_zeros_and_large_ones_do_not_pay_for_them() {
+        assert!(held_behind(100) >= ZEROS_AHEAD);
+        assert!(held_behind(SMALL_WRITE + 1) < ZEROS_AHEAD / 2);
+    }
+}
