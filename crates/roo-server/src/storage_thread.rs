@@ -1,6 +1,7 @@
 //! The thread that owns the log: takes all the records there are, writes them in one go, syncs
 //! once, and says how far the log is durable. An idle server syncs at once; it waits to fill a
-//! batch only if the operator wants it to ([`crate::group_commit`]).
+//! batch only if the operator wants it to ([`crate::group_commit`]). While it has nothing to do,
+//! [`Storage`] lets a caller write a few records itself.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
