@@ -18,6 +18,7 @@ mod encode;
 mod generated;
 mod link;
 mod listen;
+mod preface;
 #[cfg(test)]
 mod tests;
 

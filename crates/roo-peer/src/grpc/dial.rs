@@ -27,6 +27,7 @@ use tonic::{Code, Status, Streaming};
 use super::generated as pb;
 use super::generated::frame::Kind;
 use super::generated::peer_client::PeerClient;
+use super::preface::{Foreign, Listened};
 use super::{HTTP_FRAME_BYTES, Shared, decode, encode};
 use crate::complaints::Whom;
 use crate::handshake::{self, Purpose};
@@ -66,10 +67,12 @@ pub(super) async fn dial(
         .await
         .map_err(Failed::Unreachable)?;
     let frames = tokio_stream::once(encode::hello(&hello)).chain(frames);
+    let foreign = Foreign::default();
+    let stream = Listened::new(stream, foreign.clone());
     let talk = talk(shared, stream, &whither, frames, ended);
     let answer = match timeout(shared.parameters.handshake_timeout, talk).await {
         Ok(Ok(answer)) => examine(shared, to, &whither, answer),
-        Ok(Err(error)) => Err(explain(shared, to, &whither, error.as_ref())),
+        Ok(Err(error)) => Err(explain(shared, to, &whither, error.as_ref(), &foreign)),
         Err(_) => Err(Failed::Unreachable(format!("{whither} does not answer"))),
     };
     if answer.is_err() {
@@ -89,7 +92,12 @@ async fn connect(
         let limit = shared.parameters.connect_timeout;
         attempts.spawn(async move {
             let name = format!("{host}:{port}");
-            match timeout(limit, TcpStream::connect((host, port))).await {
+            let connected = async {
+                let stream = TcpStream::connect((host, port)).await?;
+                stream.set_nodelay(true)?;
+                io::Result::Ok(stream)
+            };
+            match timeout(limit, connected).await {
                 Ok(Ok(stream)) => Ok((stream, name)),
                 Ok(Err(error)) => Err(format!("{name}: {error}")),
                 Err(_) => Err(format!("{name}: no answer in {} ms", limit.as_millis())),
@@ -110,7 +118,7 @@ async fn connect(
 /// Opens the stream, and reads the peer's first frame.
 async fn talk(
     shared: &Arc<Shared>,
-    stream: TcpStream,
+    stream: Listened<TcpStream>,
     whither: &str,
     frames: impl Stream<Item = pb::Frame> + Send + 'static,
     ended: &CancellationToken,
@@ -132,14 +140,13 @@ async fn talk(
 /// An HTTP/2 connection for one stream. Its task ends with the stream, or soon after `ended`.
 async fn channel(
     shared: &Arc<Shared>,
-    stream: TcpStream,
+    stream: Listened<TcpStream>,
     tls: Option<&PeerTls>,
     ended: &CancellationToken,
 ) -> Result<Channel, BoxError> {
     if let Some(tls) = tls {
         match *tls {}
     }
-    stream.set_nodelay(true)?;
     let tasks = Tasks::default();
     let parameters = &shared.parameters;
     let (sender, connection) = http2::Builder::new(tasks.clone())
@@ -251,8 +258,9 @@ fn explain(
     to: ServerId,
     whither: &str,
     error: &(dyn Error + Send + Sync + 'static),
+    foreign: &Foreign,
 ) -> Failed {
-    if !speaks_otherwise(error) {
+    if !foreign.is_sure() && !speaks_otherwise(error) {
         return Failed::Unreachable(format!("{whither}: {}", decode::text(&chain(error))));
     }
     let text = format!(

@@ -147,22 +147,36 @@ fn dial(port: u16) -> (GrpcLinks, Receiver<PeerEvent>) {
     (links, events)
 }
 
-#[test]
-fn a_member_address_with_something_else_behind_it_is_named() {
+/// What server 2 says of a web server at server 1's address, and the port.
+fn said_of_a_web_server(
+    goodbye: fn(TcpStream),
+) -> ((Option<ServerId>, RefusalReason, String), u16) {
     let web = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = web.local_addr().unwrap().port();
     thread::spawn(move || {
         while let Ok((mut stream, _)) = web.accept() {
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            goodbye(stream);
         }
     });
     let (_links, events) = dial(port);
-    let (peer, reason, text) = next_refusal(&events);
-    assert_eq!((peer, reason), (Some(ServerId(1)), RefusalReason::NotAPeer));
-    assert!(
-        text.contains(&port.to_string()) && text.contains("server.1"),
-        "{text}"
-    );
+    (next_refusal(&events), port)
+}
+
+#[test]
+fn a_member_address_with_something_else_behind_it_is_named() {
+    let hangs_up: fn(TcpStream) = drop;
+    let listens_on: fn(TcpStream) = |mut stream| {
+        let _ = stream.read_to_end(&mut Vec::new());
+    };
+    for goodbye in [hangs_up, listens_on] {
+        let ((peer, reason, text), port) = said_of_a_web_server(goodbye);
+        assert_eq!((peer, reason), (Some(ServerId(1)), RefusalReason::NotAPeer));
+        assert!(
+            text.contains(&port.to_string()) && text.contains("server.1"),
+            "{text}"
+        );
+    }
 }
 
 #[test]
