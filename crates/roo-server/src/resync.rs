@@ -138,8 +138,9 @@ impl Rewinder {
         rewind::before_snapshot(&self.disk, &self.dir, log, zxid, self.load.max_record)?;
         let trailer = trailer(zxid, digest, self.with_last_zxid);
         let path = file.finish(trailer)?;
-        rewind::after_snapshot(&self.disk, &self.dir, log, &path)?;
+        // First, so that whoever misses a file that goes now can tell why.
         self.drop_state();
+        rewind::after_snapshot(&self.disk, &self.dir, log, &path)?;
         self.replace_state(self.load_installed(&path)?);
         tracing::info!(%zxid, path = %path.display(), "the leader's snapshot is installed");
         Ok(())
@@ -266,6 +267,10 @@ impl HistoryThread {
             // The purge goes on while logs are read; what it took is in a snapshot.
             Err(error) if error.is_missing() => {
                 tracing::info!(%error, "a log went while it was read; the learner gets a snapshot");
+            }
+            // Who no longer leads may be told to cut its own log while it is read.
+            Err(error) if self.links.wait_for_room(job.link).is_err() => {
+                tracing::info!(%error, "the log is no longer read for a learner that has left");
             }
             Err(error) => {
                 tracing::error!(%error, "cannot read the log for a learner; it gets a snapshot");

@@ -100,11 +100,16 @@ impl SnapshotThread {
     /// Returns what came meanwhile and is to be done next.
     fn take_snapshot(&self) -> Option<SnapshotInput> {
         let began = Instant::now();
+        let generation = self.shared.state_generation.load(Ordering::SeqCst);
         let mut pace = Pace::Leisurely;
         match self.write(|| pace.pause(&self.inbox)) {
             Ok(path) => {
                 let ms = in_ms(began.elapsed());
                 tracing::info!(path = %path.display(), ms, "snapshot written");
+            }
+            // Its file may have gone with the others of the old state.
+            Err(error) if self.is_replaced(generation) => {
+                tracing::info!(%error, "a snapshot is given up, its state has been replaced");
             }
             Err(error) => {
                 self.shared.state.write().abort_snapshot();
@@ -114,6 +119,10 @@ impl SnapshotThread {
         }
         self.shared.inbox.push(Input::Event(Event::SnapshotEnded));
         pace.into_waiting()
+    }
+
+    fn is_replaced(&self, generation: u64) -> bool {
+        self.shared.state_generation.load(Ordering::SeqCst) != generation
     }
 
     /// Writes a snapshot of the state as it is now, and calls `pause` after each part.
