@@ -226,7 +226,7 @@ impl Server {
             session,
             xid,
             op,
-            body: body.into(),
+            body: body.to_vec().into(),
             ids: Arc::from(ids),
             arrived: self.now,
         }));

@@ -5,7 +5,7 @@
 //! place that knows jute's rules; [`frame`] the four-byte length in front of each packet;
 //! [`connect`] the handshake; [`request`] and [`reply`] what clients ask and get; [`txn`] what
 //! the leader decided; [`path`] the rules of znode paths; [`ensemble`] which servers belong together;
-//! [`properties`] the syntax of configuration files.
+//! [`properties`] the syntax of configuration files; [`room`] the memory of what does not stay.
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
@@ -26,5 +26,6 @@ pub mod path;
 pub mod properties;
 pub mod reply;
 pub mod request;
+pub mod room;
 pub mod stat;
 pub mod txn;

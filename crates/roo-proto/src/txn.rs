@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
+
 use crate::acl::{self, Acl};
 use crate::error_code::ErrorCode;
 use crate::ids::Zxid;
@@ -44,8 +46,8 @@ pub struct TxnDigest {
 pub struct CreateTxn {
     /// The real path, sequence number included.
     pub path: String,
-    /// The node's data; null and empty differ.
-    pub data: Option<Vec<u8>>,
+    /// The node's data, as a rule a part of the request; null and empty differ.
+    pub data: Option<Bytes>,
     /// The node's ACL, ready to be stored; most nodes share a few.
     pub acl: Arc<[Acl]>,
     /// The parent's stored cversion afterwards; -1 (only in files of 3.3 and older): one more.
@@ -83,12 +85,12 @@ pub enum Txn {
     /// `version` is the resulting one.
     SetData {
         path: String,
-        data: Option<Vec<u8>>,
+        data: Option<Bytes>,
         version: i32,
     },
     Reconfig {
         path: String,
-        data: Option<Vec<u8>>,
+        data: Option<Bytes>,
         version: i32,
     },
     SetAcl {
@@ -136,7 +138,7 @@ impl Txn {
                 .map(|acl| 12 + acl.id.scheme.len() + acl.id.id.len())
                 .sum()
         };
-        let bytes = |data: &Option<Vec<u8>>| data.as_ref().map_or(0, Vec::len);
+        let bytes = |data: &Option<Bytes>| data.as_ref().map_or(0, Bytes::len);
         // Java writes characters above U+FFFF in six bytes for our four.
         let text = |text: &str| text.len() + text.len() / 2;
         REST + match self {
@@ -298,8 +300,8 @@ fn path(r: &mut Reader<'_>) -> Result<String> {
     Ok(r.required_string()?.into_owned())
 }
 
-fn data(r: &mut Reader<'_>) -> Result<Option<Vec<u8>>> {
-    Ok(r.buffer()?.map(<[u8]>::to_vec))
+fn data(r: &mut Reader<'_>) -> Result<Option<Bytes>> {
+    Ok(r.buffer()?.map(Bytes::copy_from_slice))
 }
 
 fn create(op: i32, r: &mut Reader<'_>) -> Result<Txn> {
@@ -414,7 +416,7 @@ mod tests {
     fn every_kind_survives_a_round_trip() {
         let node = CreateTxn {
             path: "/a".to_string(),
-            data: Some(vec![1, 2]),
+            data: Some(Bytes::from_static(&[1, 2])),
             acl: [Acl::open(), Acl::new(1, "digest", "u:x")].into(),
             parent_cversion: 9,
         };
@@ -452,7 +454,7 @@ mod tests {
             },
             Txn::Reconfig {
                 path: "/a".to_string(),
-                data: Some(vec![]),
+                data: Some(Bytes::new()),
                 version: -1,
             },
             Txn::SetAcl {

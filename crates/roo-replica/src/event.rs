@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use roo_proto::acl::Id;
 use roo_proto::ids::{SessionId, Time, Zxid};
 use roo_zab::message::LinkId;
@@ -44,7 +45,7 @@ pub struct Ordered {
     /// What is asked.
     pub op: i32,
     /// The body behind the request header.
-    pub body: Box<[u8]>,
+    pub body: Bytes,
     /// The identities the connection had when the request arrived.
     pub ids: Arc<[Id]>,
     /// When it arrived.

@@ -274,7 +274,7 @@ impl Replica {
         };
         let prepared = match request::decode(op, &ordered.body, self.config.max_field_bytes) {
             _ if closing => refusal(ErrorCode::SESSION_EXPIRED),
-            Ok(request) => self.prepare(state, &header, &ordered.ids, &request),
+            Ok(request) => self.prepare(state, &header, &ordered.ids, &ordered.body, &request),
             Err(bad) if takes_no_zxid(bad) => {
                 self.in_flight
                     .push_back(InFlight::Read { ordered, round: 0 });
@@ -314,7 +314,7 @@ impl Replica {
             session,
             cxid: xid,
             op,
-            body: Bytes::from(body),
+            body,
             ids,
         };
         self.in_flight.push_back(InFlight::Forwarded {

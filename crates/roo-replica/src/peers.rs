@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use roo_proto::acl::Id;
 use roo_proto::ensemble::Ensemble;
 use roo_proto::error_code::ErrorCode;
@@ -385,7 +386,7 @@ struct RemoteRequest<'a> {
     session: SessionId,
     cxid: i32,
     op: i32,
-    body: &'a [u8],
+    body: &'a Bytes,
     ids: &'a [Id],
 }
 
@@ -468,7 +469,7 @@ impl Replica {
             }
             match request::decode(op, body, self.config.max_field_bytes) {
                 _ if refused.is_some() => refusal(refused.unwrap_or(ErrorCode::SYSTEM_ERROR)),
-                Ok(request) => self.prepare(state, &header, ids, &request),
+                Ok(request) => self.prepare(state, &header, ids, body, &request),
                 Err(_) => refusal(ErrorCode::MARSHALLING_ERROR),
             }
         };

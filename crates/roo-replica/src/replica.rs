@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{ServerId, SessionId, Time, WallTime, Zxid};
+use roo_proto::room::Room;
 use roo_proto::txn::{Txn, TxnDigest, TxnHeader};
 use roo_state::pending::Overlay;
 use roo_state::prepare::PrepareRules;
@@ -194,6 +195,8 @@ pub struct Replica {
     pub(crate) changes: Vec<Change>,
     /// Where a transaction is written before it is sent to the log.
     pub(crate) record: Vec<u8>,
+    /// Where records lie from then on.
+    pub(crate) records: Room,
     /// The part that a server without an ensemble lacks.
     pub(crate) peers: Option<Box<Peers>>,
 }
@@ -231,6 +234,7 @@ impl Replica {
             reaper: Reaper::new(config.reaper, now),
             changes: Vec::new(),
             record: Vec::new(),
+            records: Room::new(),
             peers,
             config,
         }

@@ -555,7 +555,7 @@ fn what_is_committed_is_applied_even_behind_a_read_that_is_never_served() {
             session,
             xid,
             op,
-            body: body.into(),
+            body: body.to_vec().into(),
             ids: [].into(),
             arrived: Time(10),
         }));

@@ -56,6 +56,7 @@ impl Replica {
         state: &State,
         header: &TxnHeader,
         ids: &[Id],
+        body: &Bytes,
         request: &Request<'_>,
     ) -> Prepared {
         if let Request::Reconfig(reconfig) = request
@@ -65,7 +66,7 @@ impl Replica {
             return self.prepare_reconfig(state, header, ids, reconfig);
         }
         let rules = &self.config.prepare;
-        prepare::prepare(state, &mut self.overlay, rules, header, ids, request)
+        prepare::prepare(state, &mut self.overlay, rules, header, ids, body, request)
     }
 
     /// The rules about ensembles are the quorum's business, the permission the state's.
@@ -110,7 +111,7 @@ impl Replica {
         // Written into a buffer that has its size already: one that grows is copied at each step.
         self.record.clear();
         txn::encode_record(&mut self.record, &header, &txn, digest);
-        let record = Bytes::copy_from_slice(&self.record);
+        let record = self.records.copy(&self.record);
         let zxid = header.zxid;
         self.proposed = zxid;
         self.in_flight.push_back(InFlight::Txn {
@@ -159,7 +160,7 @@ impl Replica {
             let Some(header) = self.header(session, 0, wall) else {
                 return;
             };
-            let prepared = self.prepare(state, &header, &[], &Request::CloseSession);
+            let prepared = self.prepare(state, &header, &[], &Bytes::new(), &Request::CloseSession);
             self.propose(now, header, prepared, Origin::Elsewhere, effects);
         }
     }
@@ -183,7 +184,7 @@ impl Replica {
                 return;
             };
             let request = Request::DeleteContainer { path: path.into() };
-            let prepared = self.prepare(state, &header, &[], &request);
+            let prepared = self.prepare(state, &header, &[], &Bytes::new(), &request);
             self.propose(now, header, prepared, Origin::Elsewhere, effects);
         }
     }

@@ -56,7 +56,7 @@ pub fn reconfig_record(entry: Entry, ensemble: &Ensemble) -> Bytes {
     };
     let change = Txn::Reconfig {
         path: "/zookeeper/config".to_owned(),
-        data: Some(ensemble.to_text().into_bytes()),
+        data: Some(ensemble.to_text().into()),
         version: -1,
     };
     let mut out = Vec::new();

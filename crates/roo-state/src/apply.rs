@@ -5,6 +5,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::op_code;
@@ -108,7 +109,7 @@ impl State {
                 let done = self.set_data(header, path, data.as_deref(), version, changes)?;
                 Ok(match done {
                     WriteResult::Changed { stat, .. } => WriteResult::Reconfigured {
-                        text: data.unwrap_or_default(),
+                        text: data.unwrap_or_default().into(),
                         stat,
                     },
                     other => other,
@@ -182,7 +183,7 @@ impl State {
         let node = self.tree.insert(parent, &new);
         // As the client made it: counts of a quota are written into the node only now.
         let made = self.tree.stat(node);
-        let bytes = data.as_ref().map_or(0, Vec::len);
+        let bytes = data.as_ref().map_or(0, Bytes::len);
         self.on_created_for_quota(&path);
         self.count_for_quota(&path, 1, i64::try_from(bytes).unwrap_or(i64::MAX));
         let result = if op == op_code::CREATE {

@@ -6,6 +6,7 @@ use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bytes::Bytes;
 use roo_proto::acl::{Id, PERM_ADMIN, PERM_CREATE, PERM_DELETE, PERM_READ, PERM_WRITE};
 use roo_proto::error_code::ErrorCode;
 use roo_proto::ids::SessionId;
@@ -64,7 +65,7 @@ type Checked<T> = Result<T, ErrorCode>;
 const TTL_MAX: i64 = 0xFF_FFFF_FFFF;
 
 /// Decides what a decoded write does. `header.zxid` and `header.time` are already those of the
-/// transaction.
+/// transaction. It shares the data that are a part of `body`, from which the request was decoded.
 #[must_use]
 pub fn prepare(
     state: &State,
@@ -72,6 +73,7 @@ pub fn prepare(
     rules: &PrepareRules,
     header: &TxnHeader,
     ids: &[Id],
+    body: &Bytes,
     request: &Request<'_>,
 ) -> Prepared {
     overlay.begin(state);
@@ -81,6 +83,7 @@ pub fn prepare(
         rules,
         header,
         ids,
+        body,
     };
     let checked = check(&mut p, request);
     finish(state, overlay, rules, header, checked)
@@ -104,6 +107,7 @@ pub fn prepare_reconfig(
         rules,
         header,
         ids,
+        body: &Bytes::new(),
     };
     let checked = p.reconfig(text);
     finish(state, overlay, rules, header, checked)
@@ -224,9 +228,20 @@ struct Preparer<'a> {
     rules: &'a PrepareRules,
     header: &'a TxnHeader,
     ids: &'a [Id],
+    body: &'a Bytes,
 }
 
 impl Preparer<'_> {
+    /// Data of the request, which are not copied if they lie in its body.
+    fn keep(&self, data: &[u8]) -> Bytes {
+        let (body, part) = (self.body.as_ptr_range(), data.as_ptr_range());
+        if body.start <= part.start && part.end <= body.end {
+            self.body.slice_ref(data)
+        } else {
+            Bytes::copy_from_slice(data)
+        }
+    }
+
     fn node(&self, path: &str) -> Checked<PendingNode> {
         self.overlay
             .node(self.state, path)
@@ -301,7 +316,7 @@ impl Preparer<'_> {
         self.stage_new(&full, create.data, &acl, making);
         let node = CreateTxn {
             path: full,
-            data: create.data.map(<[u8]>::to_vec),
+            data: create.data.map(|data| self.keep(data)),
             acl,
             parent_cversion,
         };
@@ -424,7 +439,7 @@ impl Preparer<'_> {
         self.overlay.stage(path, Some(node));
         Ok(Txn::SetData {
             path: path.to_string(),
-            data: data.map(<[u8]>::to_vec),
+            data: data.map(|data| self.keep(data)),
             version,
         })
     }

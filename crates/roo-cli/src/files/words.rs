@@ -112,7 +112,7 @@ mod tests {
         let ops = vec![
             Txn::SetData {
                 path: "/a".into(),
-                data: Some(b"x\ny".to_vec()),
+                data: Some(b"x\ny".to_vec().into()),
                 version: 3,
             },
             Txn::Delete {

@@ -22,6 +22,7 @@ use roo_proto::frame;
 use roo_proto::ids::{SessionId, Time};
 use roo_proto::jute::Reader;
 use roo_proto::op_code;
+use roo_proto::room::Room;
 use roo_replica::event::Event;
 use roo_replica::questions::Questions;
 use roo_state::watch::WatcherId;
@@ -62,6 +63,7 @@ pub struct IoThread {
     chunks: Vec<(usize, usize, usize)>,
     events: Vec<Input>,
     spare: Vec<Vec<u8>>,
+    room: Room,
     words: SyncSender<WordRequest>,
     /// Connections whose next request waits for requests of others, first come first, and when
     /// they are all looked at again.
@@ -105,6 +107,7 @@ impl IoThread {
             chunks: Vec::new(),
             events: Vec::new(),
             spare: Vec::new(),
+            room: Room::new(),
             words,
             line: VecDeque::new(),
             next_look: Time(0),
@@ -418,6 +421,7 @@ impl IoThread {
             now,
             events: &mut self.events,
             spare: &mut self.spare,
+            room: &mut self.room,
             words: &self.words,
             line: &mut self.line,
             questions: &mut self.questions,

@@ -15,6 +15,7 @@ use roo_proto::jute;
 use roo_proto::op_code;
 use roo_proto::reply;
 use roo_proto::request::{self, BadRequest, Request, RequestHeader};
+use roo_proto::room::Room;
 use roo_replica::event::{Connect, Event, Ordered};
 use roo_replica::questions::{Questions, Sight};
 use roo_replica::read_path::put_bad_request;
@@ -48,6 +49,8 @@ pub struct Round<'a> {
     pub events: &'a mut Vec<Input>,
     /// Output buffers without an owner.
     pub spare: &'a mut Vec<Vec<u8>>,
+    /// Where requests for the replica lie.
+    pub room: &'a mut Room,
     /// The way to whoever answers four-letter words.
     pub words: &'a SyncSender<WordRequest>,
     /// Connections that wait for requests of others, first come first.
@@ -417,7 +420,7 @@ impl Round<'_> {
             session: conn.session,
             xid,
             op,
-            body: body.into(),
+            body: self.room.copy(body),
             ids: Arc::clone(&conn.ids),
             arrived,
         })));

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use roo_proto::ids::{Time, WallTime};
 use roo_proto::op_code;
 use roo_proto::request::{self, RequestHeader};
@@ -76,7 +77,7 @@ impl Whole {
                 session,
                 xid,
                 op,
-                body: Box::from(body),
+                body: Bytes::copy_from_slice(body),
                 ids: Arc::clone(&self.ids),
                 arrived: now,
             });

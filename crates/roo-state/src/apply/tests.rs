@@ -25,7 +25,7 @@ fn header(zxid: i64) -> TxnHeader {
 fn create_txn(path: &str, parent_cversion: i32) -> Txn {
     let node = CreateTxn {
         path: path.to_string(),
-        data: Some(b"data".to_vec()),
+        data: Some(Bytes::from_static(b"data")),
         acl: [Acl::open()].into(),
         parent_cversion,
     };

@@ -43,6 +43,7 @@ impl Scene {
             &self.rules,
             &header,
             &ids,
+            &Bytes::new(),
             request,
         );
         let code = match &prepared.txn {

@@ -79,7 +79,7 @@ impl Scene {
     fn create_as(&mut self, path: &str, data: &str, ephemeral: bool) {
         let node = CreateTxn {
             path: path.to_string(),
-            data: Some(data.into()),
+            data: Some(data.to_string().into()),
             acl: [Acl::open()].into(),
             parent_cversion: -1,
         };
@@ -94,7 +94,7 @@ impl Scene {
     fn set(&mut self, path: &str, data: Option<&str>) {
         self.apply(Txn::SetData {
             path: path.to_string(),
-            data: data.map(Into::into),
+            data: data.map(|data| data.to_string().into()),
             version: 1,
         });
     }

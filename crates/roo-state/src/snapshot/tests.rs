@@ -57,7 +57,7 @@ fn mutate(state: &mut State, zxid: i64, op: u8, a: u8, b: u8) {
     let acl = vec![Acl::new(i32::from(b % 3) + 1, "ip", "1.2.3.4")];
     let txn = match op % 6 {
         0 | 1 => {
-            let data = Some(vec![b; usize::from(a)]);
+            let data = Some(vec![b; usize::from(a)].into());
             let cversion = i32::try_from(zxid).unwrap();
             let node = CreateTxn {
                 path,
@@ -74,7 +74,7 @@ fn mutate(state: &mut State, zxid: i64, op: u8, a: u8, b: u8) {
         2 => Txn::Delete { path },
         3 => Txn::SetData {
             path,
-            data: Some(vec![a; usize::from(b)]),
+            data: Some(vec![a; usize::from(b)].into()),
             version: 3,
         },
         4 => Txn::SetAcl {
