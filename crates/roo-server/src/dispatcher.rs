@@ -1,7 +1,7 @@
 //! From applied transactions to the mailboxes of the I/O threads.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::MutexGuard;
 use roo_proto::acl::PERM_READ;
@@ -20,8 +20,9 @@ use roo_state::state::{Change, State};
 use roo_state::watch::WatcherId;
 
 use crate::fatal::fatal;
+use crate::histogram::Runs;
 use crate::shared_state::{Io, IoShared, Mail, Place, Shared};
-use crate::stats::Counters;
+use crate::stats::{Counters, Tally};
 
 /// Holds every I/O thread's part for as long as a batch is applied.
 pub struct Dispatcher<'a> {
@@ -33,6 +34,12 @@ pub struct Dispatcher<'a> {
     /// When the batch is applied.
     wall: WallTime,
     role: Role,
+    /// Transactions applied.
+    applied: u64,
+    propagation: Runs<'a>,
+    /// Sizes of what was written in the namespace written last.
+    namespace: String,
+    written: Tally,
 }
 
 impl<'a> Dispatcher<'a> {
@@ -51,11 +58,17 @@ impl<'a> Dispatcher<'a> {
             framed: None,
             wall: shared.clock.wall(),
             role: shared.role.lock().0,
+            applied: 0,
+            propagation: Runs::of(&shared.stats.propagation_latency),
+            namespace: String::new(),
+            written: Tally::default(),
         }
     }
 
     /// Gives the locks back and wakes whoever got something.
-    pub fn finish(self) {
+    pub fn finish(mut self) {
+        self.count_applied();
+        self.show_written();
         for (io, guard, has_mail) in self.threads {
             drop(guard);
             if has_mail {
@@ -120,14 +133,47 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    fn count_bytes(&self, change: &Change) {
+    fn count_bytes(&mut self, change: &Change) {
         let (path, bytes) = match change {
             Change::Deleted { path, .. } => (path, 0),
             Change::Created { path, bytes, .. } | Change::DataChanged { path, bytes, .. } => {
                 (path, *bytes)
             }
         };
-        self.shared.stats.wrote(path, bytes);
+        // The root has no namespace.
+        let Some(namespace) = path.split('/').nth(1).filter(|name| !name.is_empty()) else {
+            return;
+        };
+        if self.namespace != namespace {
+            self.show_written();
+            namespace.clone_into(&mut self.namespace);
+        }
+        self.written.add((path.len() + bytes) as u64);
+    }
+
+    fn show_written(&mut self) {
+        let sizes = std::mem::take(&mut self.written);
+        if sizes.count > 0 {
+            self.shared.stats.wrote(&self.namespace, &sizes);
+        }
+    }
+
+    fn count_applied(&mut self) {
+        let count = std::mem::take(&mut self.applied);
+        let counters = &self.shared.stats.counters;
+        let add = |counter: &AtomicU64| counter.fetch_add(count, Ordering::Relaxed);
+        if self.role.decides() {
+            add(&counters.outstanding_changes_removed);
+        }
+        match self.role {
+            Role::Leading { .. } => {
+                add(&counters.commit_count);
+            }
+            Role::Learning { .. } => {
+                add(&counters.learner_commit_received_count);
+            }
+            Role::Standalone | Role::Looking | Role::ReadOnly => {}
+        }
     }
 }
 
@@ -226,29 +272,20 @@ impl Deliveries for Dispatcher<'_> {
 
     fn applied(&mut self, conn: Option<ConnId>, op: i32, header: &TxnHeader, code: ErrorCode) {
         tracing::trace!(op, zxid = %header.zxid, code = code.name(), "applied");
-        let stats = &self.shared.stats;
-        if self.role.decides() {
-            Counters::inc(&stats.counters.outstanding_changes_removed);
-        }
-        match self.role {
-            Role::Leading { .. } => Counters::inc(&stats.counters.commit_count),
-            Role::Learning { .. } => {
-                Counters::inc(&stats.counters.learner_commit_received_count);
-            }
-            Role::Standalone | Role::Looking | Role::ReadOnly => {}
-        }
+        self.applied += 1;
         // The clock of another server may be ahead.
         if let Ok(took) = u64::try_from(self.wall.0.saturating_sub(header.time)) {
-            stats.propagation_latency.add(took);
+            self.propagation.add(took);
         }
         // Nobody but the server itself ends a session without a connection that asked for it.
         if conn.is_none() && op == op_code::CLOSE_SESSION {
-            Counters::inc(&stats.counters.stale_sessions_expired);
+            Counters::inc(&self.shared.stats.counters.stale_sessions_expired);
         }
     }
 
     fn role_changed(&mut self, role: Role, reads_in_rounds: bool) {
         let shared = self.shared;
+        self.count_applied();
         shared
             .reads_in_rounds
             .store(reads_in_rounds, Ordering::Relaxed);

@@ -4,7 +4,7 @@
 //! ([`Storage`]).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,14 @@ use roo_zab::message::{LinkId, Message, PeerState};
 
 use crate::backlog::{Backlog, brings_record};
 use crate::dispatcher::Dispatcher;
+use crate::histogram::Runs;
 use crate::limits;
 use crate::peer_inbox::PeerInbox;
 use crate::queue::BatchQueue;
 use crate::resync::{HistoryInput, HistoryJob};
 use crate::shared_state::{Input, Shared};
 use crate::snapshot_thread::SnapshotInput;
-use crate::stats::{Counters, in_ms};
+use crate::stats::{Counters, Tally, in_ms};
 use crate::storage_thread::{Storage, StorageInput};
 
 /// The ways to the other servers of an ensemble.
@@ -185,12 +186,13 @@ impl ReplicaLoop {
         let shared = Arc::clone(&self.shared);
         let (now, wall) = (shared.clock.now(), shared.clock.wall());
         let state = shared.state.read();
+        let mut queue_times = Runs::of(&shared.stats.prep_queue_time);
         for input in batch.drain(..) {
             match input {
                 Input::Event(event) => {
                     let (mut began, stats) = (None, &shared.stats);
                     if let Event::Requested(request) = &event {
-                        stats.prep_queue_time.add(now.millis_since(request.arrived));
+                        queue_times.add(now.millis_since(request.arrived));
                         began = (request.op == op_code::CLOSE_SESSION).then(Instant::now);
                     }
                     self.replica.handle(now, wall, &state, event, effects);
@@ -245,12 +247,11 @@ impl ReplicaLoop {
             return;
         }
         let (began, queued) = (Instant::now(), self.shared.clock.now());
+        let mut proposals = Tally::default();
         for effect in effects.drain(..) {
             match effect {
                 Effect::Append { zxid, record } => {
-                    self.count_proposal(record.len());
-                    let bytes = &self.shared.storage_bytes;
-                    bytes.fetch_add(record.len(), Ordering::SeqCst);
+                    proposals.add(record.len() as u64);
                     handover.records.push(StorageInput::Append {
                         zxid,
                         record,
@@ -272,6 +273,7 @@ impl ReplicaLoop {
             }
         }
         self.tell(&mut handover.told);
+        self.count_proposals(&proposals);
         if !self.writes_now(&handover.records) {
             self.storage.write_soon(&mut handover.records);
         }
@@ -318,22 +320,32 @@ impl ReplicaLoop {
         }
     }
 
-    fn count_proposal(&self, bytes: usize) {
+    /// Records are about to be given to the log.
+    fn count_proposals(&self, sizes: &Tally) {
+        if sizes.count == 0 {
+            return;
+        }
+        let bytes = usize::try_from(sizes.total).unwrap_or(usize::MAX);
+        self.shared.storage_bytes.fetch_add(bytes, Ordering::SeqCst);
         let stats = &self.shared.stats;
+        let add = |counter: &AtomicU64| counter.fetch_add(sizes.count, Ordering::Relaxed);
         let role = self.replica.role();
         if role.decides() {
-            Counters::inc(&stats.counters.outstanding_changes_queued);
+            add(&stats.counters.outstanding_changes_queued);
         }
         match role {
             Role::Leading { .. } => {
-                Counters::inc(&stats.counters.proposal_count);
-                let bytes = bytes as u64;
-                stats.proposal_size.add(bytes);
-                stats.last_proposal_size.store(bytes, Ordering::Relaxed);
+                add(&stats.counters.proposal_count);
+                stats.proposal_size.merge(sizes);
+                stats
+                    .last_proposal_size
+                    .store(sizes.last, Ordering::Relaxed);
             }
             Role::Learning {
                 observer: false, ..
-            } => Counters::inc(&stats.counters.learner_proposal_received_count),
+            } => {
+                add(&stats.counters.learner_proposal_received_count);
+            }
             Role::Standalone | Role::Looking | Role::ReadOnly | Role::Learning { .. } => {}
         }
     }

@@ -45,6 +45,7 @@ impl Latency {
             count: n,
             min: value,
             max: value,
+            last: value,
         });
     }
 
@@ -115,6 +116,7 @@ pub struct Tally {
     pub count: u64,
     pub min: u64,
     pub max: u64,
+    pub last: u64,
 }
 
 impl Default for Tally {
@@ -124,6 +126,7 @@ impl Default for Tally {
             count: 0,
             min: u64::MAX,
             max: 0,
+            last: 0,
         }
     }
 }
@@ -135,6 +138,7 @@ impl Tally {
         self.count += 1;
         self.min = self.min.min(value);
         self.max = self.max.max(value);
+        self.last = value;
     }
 }
 
@@ -423,21 +427,18 @@ impl ServerStats {
         })
     }
 
-    /// Bytes were written at a path. The root has no namespace.
-    pub fn wrote(&self, path: &str, bytes: usize) {
-        let Some(namespace) = path.split('/').nth(1).filter(|name| !name.is_empty()) else {
-            return;
-        };
-        let bytes = (path.len() + bytes) as u64;
+    /// Paths and data of these sizes were written in a namespace.
+    pub fn wrote(&self, namespace: &str, sizes: &Tally) {
         let mut namespaces = self.write_per_namespace.lock();
         if let Some(written) = namespaces.get(namespace) {
-            written.add(bytes);
+            written.merge(sizes);
         } else if namespaces.len() < limits::METRIC_NAMESPACES {
             let written = Latency::default();
-            written.add(bytes);
+            written.merge(sizes);
             namespaces.insert(namespace.to_owned(), written);
         } else {
-            Counters::inc(&self.counters.metric_namespaces);
+            let counter = &self.counters.metric_namespaces;
+            counter.fetch_add(sizes.count, Ordering::Relaxed);
         }
     }
 }

@@ -22,6 +22,7 @@ use roo_zab::message::LinkId;
 
 use crate::fatal::fatal;
 use crate::group_commit::GroupCommit;
+use crate::histogram::Runs;
 use crate::limits;
 use crate::member::DynamicFiles;
 use crate::peer_inbox::SlicePart;
@@ -254,8 +255,10 @@ impl LogKeeper {
     /// Writes and syncs a batch; true when it was the last one.
     fn work(&mut self, batch: &mut Vec<StorageInput>) -> Result<bool, StoreError> {
         let mut stop = false;
-        let now = self.shared.clock.now();
-        self.shared.stats.sync_queue_size.add(batch.len() as u64);
+        let shared = Arc::clone(&self.shared);
+        let now = shared.clock.now();
+        shared.stats.sync_queue_size.add(batch.len() as u64);
+        let mut queue_times = Runs::of(&shared.stats.sync_queue_time);
         for input in batch.drain(..) {
             match input {
                 StorageInput::Append { zxid, record, .. } if !self.keeps_log() => {
@@ -270,10 +273,7 @@ impl LogKeeper {
                     record,
                     queued,
                 } => {
-                    self.shared
-                        .stats
-                        .sync_queue_time
-                        .add(now.millis_since(queued));
+                    queue_times.add(now.millis_since(queued));
                     self.group.queued.push(queued);
                     self.group.add(zxid, &record);
                     if self.group_commit.is_full(self.group.records) {
@@ -346,9 +346,9 @@ impl LogKeeper {
             self.is_quick = began.elapsed() <= limits::QUICK_SYNC;
             self.account(written.elapsed(), records as u64);
             let now = self.shared.clock.now();
+            let mut times = Runs::of(&stats.sync_queue_and_flush_time);
             for queued in self.group.queued.drain(..) {
-                let took = now.millis_since(queued);
-                stats.sync_queue_and_flush_time.add(took);
+                times.add(now.millis_since(queued));
             }
             let waiting = &self.shared.storage_bytes;
             waiting.fetch_sub(durable, Ordering::SeqCst);

@@ -5,6 +5,7 @@
 //! events. No request on this road hops to another thread unless it must be ordered. `asking` is
 //! what the thread asks the leader for its reads.
 
+mod answers;
 mod asking;
 
 use std::collections::VecDeque;
@@ -17,11 +18,8 @@ use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use roo_proto::error_code::ErrorCode;
 use roo_proto::frame;
 use roo_proto::ids::{SessionId, Time};
-use roo_proto::jute::Reader;
-use roo_proto::op_code;
 use roo_proto::room::Room;
 use roo_replica::event::Event;
 use roo_replica::questions::Questions;
@@ -31,11 +29,13 @@ use slab::Slab;
 use crate::admin::words::WordRequest;
 use crate::auth;
 use crate::client::connection::{Connection, Phase};
+use crate::client::io_thread::answers::{Answers, put_response_sizes};
 use crate::client::serving::{NO_SESSION, Round, RoundTally};
 use crate::client::settings::ClientSettings;
+use crate::histogram::Runs;
 use crate::limits;
 use crate::shared_state::{Input, Io, IoShared, Mail, Peer, Place, Shared};
-use crate::stats::{ConnectionStats, Counters, NO_OP, ServerStats};
+use crate::stats::{ConnectionStats, Counters, ServerStats, Tally};
 
 /// The waker's token.
 pub const WAKE: Token = Token(usize::MAX);
@@ -411,7 +411,7 @@ impl IoThread {
         let state = shared.state.read();
         let mut own = io.shared.lock();
         self.fetch_answer(&io, &mut own);
-        self.fetch_mail(&mut own, now);
+        self.fetch_mail(&shared, &mut own, now);
         let mut round = Round {
             shared: &shared,
             settings: &self.settings,
@@ -425,6 +425,7 @@ impl IoThread {
             words: &self.words,
             line: &mut self.line,
             questions: &mut self.questions,
+            stall_times: Runs::of(&shared.stats.request_throttle_queue_time),
             tally: RoundTally::default(),
         };
         for (slot, from, to) in self.chunks.drain(..) {
@@ -455,6 +456,7 @@ impl IoThread {
             }
         }
         let tally = std::mem::take(&mut round.tally);
+        drop(round);
         drop(own);
         drop(state);
         account(&shared, &tally, now);
@@ -466,7 +468,9 @@ impl IoThread {
             .is_some_and(|conn| !conn.input.is_empty())
     }
 
-    fn fetch_mail(&mut self, own: &mut IoShared, now: Time) {
+    fn fetch_mail(&mut self, shared: &Shared, own: &mut IoShared, now: Time) {
+        let mut answers = Answers::new(shared, now);
+        let mut event_sizes = Tally::default();
         let mut mailbox = std::mem::take(&mut own.mailbox);
         let mut at = 0;
         for (slot, generation, mail) in mailbox.items.drain(..) {
@@ -497,18 +501,15 @@ impl IoThread {
                 }
                 Mail::Frames { .. } => {
                     conn.stats.sent.fetch_add(1, Ordering::Relaxed);
-                    Counters::inc(&self.shared.stats.counters.packets_sent);
-                    let len = len.saturating_sub(frame::LENGTH_SIZE);
-                    Counters::add(&self.shared.stats.counters.watch_bytes, len);
-                    put_response_size(&self.shared.stats, len);
+                    event_sizes.add(len.saturating_sub(frame::LENGTH_SIZE) as u64);
                 }
-                Mail::Answer { .. } => answered(&self.shared, conn, now, bytes),
+                Mail::Answer { .. } => answers.add(conn, bytes),
                 Mail::Connected {
                     session,
                     timeout_ms,
                     ..
                 } => {
-                    answered(&self.shared, conn, now, &[]);
+                    answers.add(conn, &[]);
                     connected(own, conn, slot, session, timeout_ms, now);
                 }
                 Mail::Close { why, flush } => {
@@ -522,6 +523,8 @@ impl IoThread {
             }
             self.enqueue(key);
         }
+        answers.show();
+        count_events(&shared.stats, &event_sizes);
         mailbox.bytes.clear();
         if mailbox.bytes.capacity() <= limits::READ_ROUND_BYTES {
             own.mailbox = mailbox;
@@ -618,6 +621,10 @@ fn account(shared: &Shared, tally: &RoundTally, began: Time) {
     let stats = &shared.stats;
     let received = &stats.counters.packets_received;
     received.fetch_add(tally.received, Ordering::Relaxed);
+    if tally.writes > 0 {
+        let writes = &stats.counters.prep_processor_request_queued;
+        writes.fetch_add(tally.writes, Ordering::Relaxed);
+    }
     let reads = tally.replies.count;
     if reads > 0 {
         let took = shared.clock.now().millis_since(began);
@@ -632,7 +639,21 @@ fn account(shared: &Shared, tally: &RoundTally, began: Time) {
         let bytes = &stats.counters.response_bytes;
         bytes.fetch_add(tally.replies.total, Ordering::Relaxed);
         let last = &stats.last_response_size;
-        last.store(tally.last_reply, Ordering::Relaxed);
+        last.store(tally.replies.last, Ordering::Relaxed);
+    }
+}
+
+/// Watch events are on their way.
+fn count_events(stats: &ServerStats, sizes: &Tally) {
+    if sizes.count > 0 {
+        let counters = &stats.counters;
+        counters
+            .packets_sent
+            .fetch_add(sizes.count, Ordering::Relaxed);
+        counters
+            .watch_bytes
+            .fetch_add(sizes.total, Ordering::Relaxed);
+        put_response_sizes(stats, sizes);
     }
 }
 
@@ -664,55 +685,6 @@ fn serve_input(round: &mut Round<'_>, slot: usize, conn: &mut Connection) {
         input.drain(..served);
         conn.input = input;
     }
-}
-
-/// The oldest request in flight has its reply.
-fn answered(shared: &Shared, conn: &mut Connection, now: Time, reply: &[u8]) {
-    let Some(pending) = conn.in_flight.pop_front() else {
-        return;
-    };
-    shared.outstanding.fetch_sub(1, Ordering::Relaxed);
-    shared
-        .large_bytes
-        .fetch_sub(pending.large_bytes, Ordering::Relaxed);
-    conn.stats.outstanding.fetch_sub(1, Ordering::Relaxed);
-    conn.stats.sent.fetch_add(1, Ordering::Relaxed);
-    let stats = &shared.stats;
-    Counters::inc(&stats.counters.packets_sent);
-    let latency = now.millis_since(pending.arrived);
-    let is_write = op_code::is_write(pending.op);
-    let (zxid, code) = reply_header(reply);
-    let refused = is_write && code != 0;
-    if code == ErrorCode::THROTTLED_OP.0 {
-        Counters::inc(&stats.counters.throttled_ops);
-    }
-    let shown = if refused { NO_OP } else { pending.op };
-    conn.stats.replied(shown, pending.xid, zxid, now, latency);
-    stats.latency.add(latency);
-    // A new session is a transaction, too.
-    if is_write || pending.op == op_code::CREATE_SESSION {
-        stats.update_latency.add(latency);
-    } else {
-        stats.read_latency.add(latency);
-    }
-    // The answer to a handshake is not counted, nor is the length before each other one.
-    if let Some(size) = reply.len().checked_sub(frame::LENGTH_SIZE) {
-        put_response_size(stats, size);
-        Counters::add(&stats.counters.response_bytes, size);
-    }
-}
-
-/// A reply or a watch event has been sent; the length before it is not counted.
-fn put_response_size(stats: &ServerStats, size: usize) {
-    let size = size as u64;
-    stats.last_response_size.store(size, Ordering::Relaxed);
-    stats.response_size.add(size);
-}
-
-/// zxid and error of a reply frame.
-fn reply_header(reply: &[u8]) -> (i64, i32) {
-    let mut r = Reader::new(reply.get(8..).unwrap_or_default());
-    (r.i64().unwrap_or(-1), r.i32().unwrap_or(0))
 }
 
 fn connected(

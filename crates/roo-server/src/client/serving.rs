@@ -27,6 +27,7 @@ use crate::admin::words::{Word, WordRequest};
 use crate::auth;
 use crate::client::connection::{Connection, Pending, Phase};
 use crate::client::settings::ClientSettings;
+use crate::histogram::Runs;
 use crate::limits;
 use crate::shared_state::{Input, IoShared, Place, Shared};
 use crate::stats::{Counters, Tally};
@@ -57,6 +58,8 @@ pub struct Round<'a> {
     pub line: &'a mut VecDeque<(usize, u32)>,
     /// The thread's questions to the leader.
     pub questions: &'a mut Questions,
+    /// How long requests for the replica waited for those of others.
+    pub stall_times: Runs<'a>,
     /// What was counted in this round.
     pub tally: RoundTally,
 }
@@ -66,10 +69,10 @@ pub struct Round<'a> {
 pub struct RoundTally {
     /// Packets received.
     pub received: u64,
+    /// Writes among them that the replica gets.
+    pub writes: u64,
     /// Sizes of the replies to reads.
     pub replies: Tally,
-    /// The size of the last one.
-    pub last_reply: u64,
     /// How many of them waited for the leader's word, and are counted with their wait.
     pub waited: u64,
 }
@@ -217,9 +220,11 @@ impl Round<'_> {
         });
         conn.stats.outstanding.fetch_add(1, Ordering::Relaxed);
         self.shared.outstanding.fetch_add(1, Ordering::Relaxed);
-        self.shared
-            .large_bytes
-            .fetch_add(large_bytes, Ordering::Relaxed);
+        if large_bytes > 0 {
+            self.shared
+                .large_bytes
+                .fetch_add(large_bytes, Ordering::Relaxed);
+        }
     }
 
     /// Serves one packet of a session, which ends at `end` of what has come; false when it must
@@ -384,7 +389,6 @@ impl Round<'_> {
         let latency_ms = conn.waited_ms(self.now);
         conn.stats.replied(op, xid, zxid.0, self.now, latency_ms);
         self.tally.replies.add(size as u64);
-        self.tally.last_reply = size as u64;
     }
 
     /// Writes, and whatever comes behind one.
@@ -410,11 +414,8 @@ impl Round<'_> {
         self.submitted(conn, op, xid, large);
         let arrived = conn.stalled.take().unwrap_or(self.now);
         let stalled_ms = self.now.millis_since(arrived);
-        let stats = &self.shared.stats;
-        stats.request_throttle_queue_time.add(stalled_ms);
-        if op_code::is_write(op) {
-            self.count(&self.shared.stats.counters.prep_processor_request_queued);
-        }
+        self.stall_times.add(stalled_ms);
+        self.tally.writes += u64::from(op_code::is_write(op));
         self.events.push(Input::Event(Event::Requested(Ordered {
             conn: self.place(slot, conn).conn(),
             session: conn.session,
