@@ -140,15 +140,20 @@ impl<'a> Dispatcher<'a> {
                 (path, *bytes)
             }
         };
-        // The root has no namespace.
-        let Some(namespace) = path.split('/').nth(1).filter(|name| !name.is_empty()) else {
-            return;
-        };
-        if self.namespace != namespace {
+        let below_root = path.strip_prefix('/').unwrap_or_default();
+        // As a rule it is that of the change before.
+        let is_same = below_root
+            .strip_prefix(&*self.namespace)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        if !is_same {
             self.show_written();
-            namespace.clone_into(&mut self.namespace);
+            let name = below_root.split('/').next().unwrap_or_default();
+            name.clone_into(&mut self.namespace);
         }
-        self.written.add((path.len() + bytes) as u64);
+        // The root has no namespace.
+        if !self.namespace.is_empty() {
+            self.written.add((path.len() + bytes) as u64);
+        }
     }
 
     fn show_written(&mut self) {

@@ -19,6 +19,7 @@ use crate::access;
 use crate::acl_table::AclId;
 use crate::digest;
 use crate::state::State;
+use crate::tree::NodeId;
 
 /// The ACL of a pending node.
 #[derive(Clone, Debug)]
@@ -37,6 +38,16 @@ pub(crate) struct PendingNode {
     pub(crate) acl: PendingAcl,
     pub(crate) content_crc: u32,
     pub(crate) data_length: usize,
+    pub(crate) applied: AppliedNode,
+}
+
+/// What the applied tree has at the path of a pending node, as far as it was looked up: its share
+/// of the digest is needed when the first change of it in flight is prepared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AppliedNode {
+    At(NodeId),
+    Absent,
+    Unknown,
 }
 
 impl PendingNode {
@@ -49,6 +60,7 @@ impl PendingNode {
             acl: PendingAcl::Stored(tree.acl_id(id)),
             content_crc: tree.content_crc(id),
             data_length: tree.data(id).map_or(0, <[u8]>::len),
+            applied: AppliedNode::At(id),
         })
     }
 
@@ -199,6 +211,11 @@ impl Overlay {
         }
     }
 
+    /// Whether the request has changed the node before.
+    pub(crate) fn has_staged(&self, path: &str) -> bool {
+        self.staged.position(path).is_some()
+    }
+
     pub(crate) fn stage(&mut self, path: &str, node: Option<PendingNode>) {
         self.staged.put(path, node);
     }
@@ -221,7 +238,13 @@ impl Overlay {
             let before = match self.nodes.entry(path) {
                 Entry::Occupied(mut known) => known.insert(record).digest,
                 Entry::Vacant(place) => {
-                    let before = state.tree.digest_at(place.key());
+                    let known = record.node.as_ref().map(|node| node.applied);
+                    let applied = match known.unwrap_or(AppliedNode::Unknown) {
+                        AppliedNode::At(id) => Some(id),
+                        AppliedNode::Absent => None,
+                        AppliedNode::Unknown => state.tree.find(place.key()),
+                    };
+                    let before = applied.map_or(0, |id| state.tree.digest_of(id));
                     place.insert(record);
                     before
                 }

@@ -18,7 +18,7 @@ use roo_proto::txn::{CreateTxn, DIGEST_VERSION, Txn, TxnDigest, TxnHeader};
 
 use crate::access::{self, Providers};
 use crate::digest;
-use crate::pending::{Overlay, PendingAcl, PendingNode, parent_of};
+use crate::pending::{AppliedNode, Overlay, PendingAcl, PendingNode, parent_of};
 use crate::quota::{self, QuotaOp};
 use crate::state::State;
 use crate::tree::{CONTAINER_OWNER, NodeKind, kind_of, ttl_owner};
@@ -375,6 +375,12 @@ impl Preparer<'_> {
             acl: PendingAcl::New(Arc::clone(acl)),
             content_crc: digest::content_crc(path, data),
             data_length: data.map_or(0, <[u8]>::len),
+            // What the request itself has deleted may still be in the tree.
+            applied: if self.overlay.has_staged(path) {
+                AppliedNode::Unknown
+            } else {
+                AppliedNode::Absent
+            },
         };
         self.overlay.stage(path, Some(node));
     }

@@ -174,17 +174,12 @@ impl Tree {
     }
 
     /// The node's share of the tree's digest.
-    fn digest_of(&self, id: NodeId) -> u64 {
+    pub(crate) fn digest_of(&self, id: NodeId) -> u64 {
         let node = self.at(id);
         if !self.rules.digest || node.has(UNCOUNTED) {
             return 0;
         }
         digest::node_digest(node.content_crc, &node.stat(self.more_of(node)))
-    }
-
-    /// The share of the node at a path; of none, nothing.
-    pub(crate) fn digest_at(&self, path: &str) -> u64 {
-        self.find(path).map_or(0, |id| self.digest_of(id))
     }
 
     /// Slots, used or not; ids are below it.

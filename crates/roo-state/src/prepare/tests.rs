@@ -248,6 +248,22 @@ fn a_multi_sees_its_own_changes_and_fails_as_a_whole() {
 }
 
 #[test]
+fn a_node_made_anew_in_one_multi_counts_once_in_the_digest() {
+    let mut scene = Scene::new(Rules::default());
+    scene.ask(&create("/m", 0));
+    scene.settle();
+    let anew = [
+        MultiOp::Delete {
+            path: "/m".into(),
+            version: -1,
+        },
+        MultiOp::Create(create_op(op_code::CREATE, "/m", 0, -1)),
+    ];
+    assert_eq!(scene.ask(&Request::Multi(anew.into())), ErrorCode::OK);
+    scene.settle();
+}
+
+#[test]
 fn the_modes_of_each_opcode_are_apaches() {
     use op_code::{CREATE, CREATE_CONTAINER, CREATE_TTL, CREATE2};
     let mut scene = Scene::new(Rules {
