@@ -9,4 +9,5 @@ pub mod door;
 pub mod io_thread;
 pub mod serving;
 pub mod settings;
+pub mod share;
 pub mod throttle;

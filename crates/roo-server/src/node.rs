@@ -161,6 +161,7 @@ impl Node {
             io,
             inbox: Inbox::default(),
             outstanding: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             large_bytes: AtomicUsize::new(0),
             storage_bytes: AtomicUsize::new(0),
             clock,

@@ -287,6 +287,8 @@ pub struct Shared {
     pub inbox: Inbox,
     /// Requests given to the replica and not answered yet.
     pub outstanding: AtomicUsize,
+    /// Connections of whose requests the limit on those keeps some back.
+    pub held: AtomicUsize,
     /// Bytes of large requests among them.
     pub large_bytes: AtomicUsize,
     /// Bytes of the records that wait to be durable.

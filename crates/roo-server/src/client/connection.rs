@@ -84,6 +84,8 @@ pub struct Connection {
     pub hung_up: bool,
     /// Since when the first packet in `input` waits for requests of other connections.
     pub stalled: Option<Time>,
+    /// The limit on the requests of all connections keeps some of `input` back.
+    pub held: bool,
     /// Stands in its thread's line of those.
     pub in_line: bool,
     /// Stands in the list of connections to be looked after in this round.
@@ -120,6 +122,7 @@ impl Connection {
             asked_since: Time(0),
             hung_up: false,
             stalled: None,
+            held: false,
             in_line: false,
             queued: false,
             stats,

@@ -579,6 +579,9 @@ impl IoThread {
         if conn.at_end {
             Counters::inc(&shared.stats.counters.connection_drop_count);
         }
+        if conn.held {
+            shared.held.fetch_sub(1, Ordering::Relaxed);
+        }
         drain_and_close(&mut conn, &mut self.arena);
         for pending in &conn.in_flight {
             shared.outstanding.fetch_sub(1, Ordering::Relaxed);

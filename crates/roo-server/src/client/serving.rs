@@ -27,6 +27,7 @@ use crate::admin::words::{Word, WordRequest};
 use crate::auth;
 use crate::client::connection::{Connection, Pending, Phase};
 use crate::client::settings::ClientSettings;
+use crate::client::share;
 use crate::histogram::Runs;
 use crate::limits;
 use crate::shared_state::{Input, IoShared, Place, Shared};
@@ -94,6 +95,7 @@ impl Round<'_> {
     pub fn serve(&mut self, slot: u32, conn: &mut Connection, bytes: &[u8]) -> usize {
         let mut at = 0;
         conn.paused = false;
+        let was_held = std::mem::take(&mut conn.held);
         let (waited_ms, replies) = (conn.waited_ms(self.now), self.tally.replies.count);
         if conn.phase == Phase::Serving && !bytes.is_empty() {
             self.io.touch(slot, self.now);
@@ -131,6 +133,11 @@ impl Round<'_> {
             }
             at += frame::LENGTH_SIZE + packet.len();
         }
+        match (was_held, conn.held) {
+            (false, true) => self.shared.held.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.shared.held.fetch_sub(1, Ordering::Relaxed),
+            (false, false) | (true, true) => 0,
+        };
         conn.sight.consume(at);
         self.account_waiting(waited_ms, replies);
         at
@@ -295,7 +302,7 @@ impl Round<'_> {
     }
 
     /// The limits on what is in flight, and on what a slow reader has not fetched.
-    fn must_wait(&self, conn: &Connection) -> bool {
+    fn must_wait(&self, conn: &mut Connection) -> bool {
         let counters = &self.shared.stats.counters;
         if conn.unsent() > self.settings.connection_write_queue_bytes {
             self.count(&counters.connection_write_queue);
@@ -306,10 +313,17 @@ impl Round<'_> {
             return false;
         }
         let outstanding = self.shared.outstanding.load(Ordering::Relaxed);
-        let over = |limit: usize, value: usize| limit > 0 && value >= limit;
-        let limit = if over(self.settings.max_in_flight_per_connection, in_flight) {
+        let held = self.shared.held.load(Ordering::Relaxed);
+        let limit = self.settings.max_in_flight_per_connection;
+        let limit = if limit > 0 && in_flight >= limit {
             &counters.max_in_flight_per_connection
-        } else if over(self.settings.global_outstanding_limit, outstanding) {
+        } else if share::must_wait(
+            self.settings.global_outstanding_limit,
+            outstanding,
+            in_flight,
+            held,
+        ) {
+            conn.held = true;
             &counters.global_outstanding_limit
         } else {
             return false;

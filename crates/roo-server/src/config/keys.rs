@@ -177,7 +177,7 @@ pub const KEYS: &[Key] = &[
     on(
         "globalOutstandingLimit",
         "1000",
-        "Requests in work before clients have to wait.",
+        "Requests in work before clients have to wait; connections that want more share it evenly.",
     ),
     on(
         "request_throttle_max_requests",
