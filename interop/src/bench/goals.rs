@@ -46,7 +46,7 @@ pub(super) const PER_CPU: &str = "per server-CPU-second";
 pub(super) const RATE: &str = "per second";
 pub(super) const P50: &str = "p50, us";
 pub(super) const P99: &str = "p99, us";
-/// Above one fsync of the disk, measured right after the load.
+/// Above one fsync of the disk; both measured in turn.
 pub(super) const ABOVE_FSYNC: &str = "p50 above one fsync, us";
 
 /// Other figures; the modules that measure them say how.

@@ -1,6 +1,6 @@
 //! What a figure says nothing without: the machine, its disk, the day.
 
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -10,17 +10,20 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use super::figures::Spread;
 
-/// The median time of an append of 1 KB and its fdatasync: the floor of a durable write.
+/// The median time of a write of 1 KB and its fdatasync, where the file has zeros already: the
+/// floor of a durable write. One into space that the file system has yet to allocate takes longer.
 pub(super) fn fsync_us(dir: &Path) -> Result<f64> {
     const APPENDS: usize = 300;
+    const RECORD: [u8; 1024] = [7; 1024];
     let path = dir.join("fsync-probe");
     let mut file = std::fs::File::create(&path).with_context(|| path.display().to_string())?;
-    // As a preallocated log: the file's size does not change with an append.
-    file.set_len(1 << 20)?;
+    file.write_all(&vec![0; APPENDS * RECORD.len()])?;
+    file.sync_all()?;
+    file.rewind()?;
     let mut times = Vec::with_capacity(APPENDS);
     for _ in 0..APPENDS {
         let start = Instant::now();
-        file.write_all(&[7; 1024])?;
+        file.write_all(&RECORD)?;
         file.sync_data()?;
         times.push(start.elapsed().as_secs_f64() * 1e6);
     }
