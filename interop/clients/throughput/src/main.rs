@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 /// Rounds of each pair.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 15;
 /// Calls that are under way at once.
 const WIDTHS: [usize; 4] = [1, 16, 128, 1000];
 /// Bytes of a value.
