@@ -1,11 +1,11 @@
-//! How a node lies in memory: 64 bytes for one that was created and never changed, and more only
+//! How a node lies in memory: 56 bytes for one that was created and never changed, and more only
 //! for one that has children, an owner or a history. What the fields mean is not decided here.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use roo_proto::stat::StatPersisted;
 
+use super::blobs::Blob;
 use crate::acl_table::AclId;
 
 /// No slot.
@@ -102,7 +102,7 @@ pub(crate) struct Node {
     czxid: i64,
     ctime: i64,
     /// Name, then data.
-    blob: Box<[u8]>,
+    pub(crate) blob: Blob,
 }
 
 /// What only a node has that is not as it was created, or has children or an owner.
@@ -120,9 +120,9 @@ pub(crate) struct More {
 }
 
 impl Node {
-    /// A node with the fields that all have, and no links but those given.
-    pub(crate) fn new(name: &[u8], data: Option<&[u8]>, stat: &StatPersisted, flags: u32) -> Self {
-        let mut node = Self {
+    /// A node with the fields that all have, and no links.
+    pub(crate) fn new(name_len: usize, blob: Blob, stat: &StatPersisted, flags: u32) -> Self {
+        Self {
             parent: NONE,
             next: NONE,
             prev: NONE,
@@ -130,13 +130,11 @@ impl Node {
             content_crc: 0,
             acl: AclId::OPEN,
             more: NONE,
-            packed: (u32::try_from(name.len()).unwrap_or(0) << FLAG_BITS) | flags,
+            packed: (u32::try_from(name_len).unwrap_or(0) << FLAG_BITS) | flags,
             czxid: stat.czxid,
             ctime: stat.ctime,
-            blob: blob_of(name, data),
-        };
-        node.mark_null(data.is_none());
-        node
+            blob,
+        }
     }
 
     pub(crate) const fn has(&self, flag: u32) -> bool {
@@ -147,43 +145,19 @@ impl Node {
         (self.packed >> FLAG_BITS) as usize
     }
 
-    pub(crate) fn name(&self) -> &[u8] {
-        self.blob.get(..self.name_len()).unwrap_or_default()
-    }
-
-    pub(crate) fn data(&self) -> Option<&[u8]> {
-        if self.has(NULL_DATA) {
-            return None;
-        }
-        self.blob.get(self.name_len()..)
-    }
-
-    pub(crate) fn data_len(&self) -> usize {
+    pub(crate) const fn data_len(&self) -> usize {
         self.blob.len() - self.name_len()
     }
 
-    pub(crate) fn set_data(&mut self, data: Option<&[u8]>) {
-        let new = data.unwrap_or_default();
-        let start = self.name_len();
-        if self.data_len() == new.len()
-            && let Some(place) = self.blob.get_mut(start..)
-        {
-            place.copy_from_slice(new);
-        } else {
-            self.blob = blob_of(self.name(), data);
-        }
-        self.mark_null(data.is_none());
-    }
-
-    const fn mark_null(&mut self, is_null: bool) {
+    pub(crate) const fn mark_null(&mut self, is_null: bool) {
         self.packed = (self.packed & !NULL_DATA) | if is_null { NULL_DATA } else { 0 };
     }
 
-    /// Frees what the node holds; the slot is no node any more.
-    pub(crate) fn clear(&mut self) {
+    /// The slot is no node any more.
+    pub(crate) const fn clear(&mut self) {
         self.packed = 0;
         self.more = NONE;
-        self.blob = Box::default();
+        self.blob = Blob::EMPTY;
     }
 
     /// Puts the fields together with those of its [`More`].
@@ -250,21 +224,13 @@ impl More {
     }
 }
 
-fn blob_of(name: &[u8], data: Option<&[u8]>) -> Box<[u8]> {
-    let data = data.unwrap_or_default();
-    let mut blob = Vec::with_capacity(name.len() + data.len());
-    blob.extend_from_slice(name);
-    blob.extend_from_slice(data);
-    blob.into_boxed_slice()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_node_without_a_history_is_one_cache_line() {
-        assert_eq!(size_of::<Node>(), 64);
+    fn a_node_without_a_history_is_small() {
+        assert_eq!(size_of::<Node>(), 56);
         assert_eq!(size_of::<More>(), 56);
     }
 
