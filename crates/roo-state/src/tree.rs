@@ -2,7 +2,8 @@
 //! `DataTree`, `DataNode`.
 //!
 //! An arena of fixed-size nodes (`tree::node`). The last component of a node's path lies together
-//! with its data (`tree::blobs`); an index from the hash of the whole path to the node stores no path at all.
+//! with its data (`tree::blobs`); an index from the hash of the whole path to the node stores no
+//! path at all.
 //! Both insertion and removal of a child are O(1), whatever the number of its siblings.
 
 use alloc::boxed::Box;
