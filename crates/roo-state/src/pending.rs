@@ -8,8 +8,8 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap};
 use roo_proto::acl::{Acl, Id};
 use roo_proto::ids::{SessionId, Zxid};
 use roo_proto::path;
@@ -36,7 +36,8 @@ pub(crate) struct PendingNode {
     pub(crate) stat: StatPersisted,
     pub(crate) children: u32,
     pub(crate) acl: PendingAcl,
-    pub(crate) content_crc: u32,
+    /// See [`digest::content_crc`]; none if the request does not change it.
+    pub(crate) content_crc: Option<u32>,
     pub(crate) data_length: usize,
     pub(crate) applied: AppliedNode,
 }
@@ -58,7 +59,7 @@ impl PendingNode {
             stat: tree.persisted(id),
             children: tree.num_children(id),
             acl: PendingAcl::Stored(tree.acl_id(id)),
-            content_crc: tree.content_crc(id),
+            content_crc: None,
             data_length: tree.data(id).map_or(0, <[u8]>::len),
             applied: AppliedNode::At(id),
         })
@@ -70,10 +71,6 @@ impl PendingNode {
             PendingAcl::New(acl) => state.rules.skip_acl || access::permits(acl, perms, ids),
         }
     }
-
-    fn digest(&self) -> u64 {
-        digest::node_digest(self.content_crc, &self.stat)
-    }
 }
 
 #[derive(Debug)]
@@ -83,6 +80,60 @@ struct Record {
     node: Option<PendingNode>,
     /// The node's share of the tree's digest.
     digest: u64,
+}
+
+/// What a node was before the request that changes it.
+enum Before<'a> {
+    /// As an earlier request in flight leaves it.
+    Pending(&'a Record),
+    /// As it is applied.
+    Applied(&'a State, NodeId),
+    Absent,
+}
+
+impl<'a> Before<'a> {
+    fn of(
+        state: &'a State,
+        place: &'a Entry<'_, Arc<str>, Record, DefaultHashBuilder>,
+        node: Option<&PendingNode>,
+    ) -> Self {
+        let vacant = match place {
+            Entry::Occupied(known) => return Self::Pending(known.get()),
+            Entry::Vacant(vacant) => vacant,
+        };
+        let applied = match node.map_or(AppliedNode::Unknown, |node| node.applied) {
+            AppliedNode::At(id) => Some(id),
+            AppliedNode::Absent => None,
+            AppliedNode::Unknown => state.tree.find(vacant.key()),
+        };
+        applied.map_or(Self::Absent, |id| Self::Applied(state, id))
+    }
+
+    /// Its share of the tree's digest.
+    fn share(&self) -> u64 {
+        match self {
+            Self::Pending(record) => record.digest,
+            Self::Applied(state, id) => state.tree.digest_of(*id),
+            Self::Absent => 0,
+        }
+    }
+
+    /// The digest of what becomes of it, if it counts.
+    fn digest_of(&self, node: &PendingNode) -> u32 {
+        if let Some(crc) = node.content_crc {
+            return digest::node_digest(crc, &node.stat);
+        }
+        let stat = match self {
+            Self::Pending(record) => record.node.as_ref().map(|node| node.stat),
+            Self::Applied(state, id) => Some(state.tree.persisted(*id)),
+            Self::Absent => None,
+        };
+        // A share is a CRC; and what was not there brings its content.
+        #[allow(clippy::cast_possible_truncation)]
+        stat.map_or(0, |stat| {
+            digest::restated(self.share() as u32, &stat, &node.stat)
+        })
+    }
 }
 
 /// Changes of one request, in the order in which its nodes were first changed.
@@ -229,27 +280,18 @@ impl Overlay {
     pub(crate) fn commit_stage(&mut self, state: &State, zxid: Zxid) {
         for (path, node) in self.staged.changes.drain(..) {
             let counts = state.rules.digest && digest::counts(&path);
+            let place = self.nodes.entry(path);
+            let before = Before::of(state, &place, node.as_ref());
             let digest = match &node {
-                Some(node) if counts => node.digest(),
+                Some(node) if counts => u64::from(before.digest_of(node)),
                 _ => 0,
             };
-            self.order.push_back((zxid, Arc::clone(&path)));
-            let record = Record { zxid, node, digest };
-            let before = match self.nodes.entry(path) {
-                Entry::Occupied(mut known) => known.insert(record).digest,
-                Entry::Vacant(place) => {
-                    let known = record.node.as_ref().map(|node| node.applied);
-                    let applied = match known.unwrap_or(AppliedNode::Unknown) {
-                        AppliedNode::At(id) => Some(id),
-                        AppliedNode::Absent => None,
-                        AppliedNode::Unknown => state.tree.find(place.key()),
-                    };
-                    let before = applied.map_or(0, |id| state.tree.digest_of(id));
-                    place.insert(record);
-                    before
-                }
-            };
-            self.digest = self.digest.wrapping_sub(before).wrapping_add(digest);
+            self.digest = self
+                .digest
+                .wrapping_sub(before.share())
+                .wrapping_add(digest);
+            self.order.push_back((zxid, Arc::clone(place.key())));
+            place.insert(Record { zxid, node, digest });
         }
         self.staged.clear();
     }

@@ -373,7 +373,7 @@ impl Preparer<'_> {
             stat,
             children: 0,
             acl: PendingAcl::New(Arc::clone(acl)),
-            content_crc: digest::content_crc(path, data),
+            content_crc: Some(digest::content_crc(path, data)),
             data_length: data.map_or(0, <[u8]>::len),
             // What the request itself has deleted may still be in the tree.
             applied: if self.overlay.has_staged(path) {
@@ -440,7 +440,7 @@ impl Preparer<'_> {
         node.stat.version = version;
         node.stat.mtime = self.header.time;
         node.stat.mzxid = self.header.zxid.0;
-        node.content_crc = digest::content_crc(path, data);
+        node.content_crc = Some(digest::content_crc(path, data));
         node.data_length = new_bytes;
         self.overlay.stage(path, Some(node));
         Ok(Txn::SetData {

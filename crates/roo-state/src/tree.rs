@@ -125,8 +125,8 @@ impl Tree {
     pub(crate) fn new(rules: Rules, hash_seed: u64) -> Self {
         let stat = StatPersisted::default();
         let mut root = Node::new(0, Blob::EMPTY, &stat, LIVE);
-        root.content_crc = digest::content_crc("/", Some(&[]));
-        let digest = digest::node_digest(root.content_crc, &stat);
+        root.digest = digest::node_digest(digest::content_crc("/", Some(&[])), &stat);
+        let digest = u64::from(root.digest);
         let mut nodes = Slab::new();
         nodes.place(root);
         Self {
@@ -186,7 +186,7 @@ impl Tree {
         if !self.rules.digest || node.has(UNCOUNTED) {
             return 0;
         }
-        digest::node_digest(node.content_crc, &node.stat(self.more_of(node)))
+        u64::from(node.digest)
     }
 
     /// Slots, used or not; ids are below it.
@@ -380,12 +380,6 @@ impl Tree {
         }
     }
 
-    /// See [`digest::content_crc`].
-    #[must_use]
-    pub fn content_crc(&self, id: NodeId) -> u32 {
-        self.at(id).content_crc
-    }
-
     /// All nodes, the root once.
     #[must_use]
     pub const fn node_count(&self) -> usize {
@@ -451,7 +445,9 @@ impl Tree {
         node.parent = parent.0;
         node.next = next;
         node.hash = hash;
-        node.content_crc = digest::content_crc(new.path, new.data);
+        if self.rules.digest {
+            node.digest = digest::node_digest(digest::content_crc(new.path, new.data), &new.stat);
+        }
         node.acl = new.acl;
         self.bytes += (new.path.len() + node.data_len()) as u64;
         let id = NodeId(self.nodes.place(node));
@@ -576,7 +572,7 @@ impl Tree {
 
     /// Changes the stat of a node.
     pub(crate) fn change_stat(&mut self, id: NodeId, change: impl FnOnce(&mut StatPersisted)) {
-        self.change(id, |_, _| {}, change);
+        self.change(id, |_, _| None, change);
     }
 
     /// Replaces the data of a node. `path` is the node's.
@@ -598,17 +594,17 @@ impl Tree {
             let bytes = data.unwrap_or_default();
             node.blob = blobs.replace(node.blob, name_in(path), bytes);
             node.mark_null(data.is_none());
-            node.content_crc = digest::content_crc(path, data);
+            Some((path, data))
         };
         self.change(id, replace, change);
     }
 
     /// Every change of data or stat goes through here: a snapshot under way saves the record as
-    /// it was, and the digest follows.
-    fn change(
+    /// it was, and the digest follows. `change_node` gives path and data if these change.
+    fn change<'a>(
         &mut self,
         id: NodeId,
-        change_node: impl FnOnce(&mut Node, &mut Blobs),
+        change_node: impl FnOnce(&mut Node, &mut Blobs) -> Option<(&'a str, Option<&'a [u8]>)>,
         change_stat: impl FnOnce(&mut StatPersisted),
     ) {
         self.before_change(id);
@@ -616,7 +612,14 @@ impl Tree {
         let old = self.persisted(id);
         let mut stat = old;
         change_stat(&mut stat);
-        change_node(self.nodes.at_mut(id.0), &mut self.blobs);
+        let node = self.nodes.at_mut(id.0);
+        let content = change_node(node, &mut self.blobs);
+        if self.rules.digest {
+            node.digest = match content {
+                Some((path, data)) => digest::node_digest(digest::content_crc(path, data), &stat),
+                None => digest::restated(node.digest, &old, &stat),
+            };
+        }
         if stat != old {
             self.keep_stat(id, &stat);
         }

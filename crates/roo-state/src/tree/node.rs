@@ -93,7 +93,8 @@ pub(crate) struct Node {
     pub(crate) next: u32,
     pub(crate) prev: u32,
     pub(crate) hash: u32,
-    pub(crate) content_crc: u32,
+    /// As if it counted.
+    pub(crate) digest: u32,
     pub(crate) acl: AclId,
     /// Slot of its [`More`], if it has one.
     pub(crate) more: u32,
@@ -127,7 +128,7 @@ impl Node {
             next: NONE,
             prev: NONE,
             hash: 0,
-            content_crc: 0,
+            digest: 0,
             acl: AclId::OPEN,
             more: NONE,
             packed: (u32::try_from(name_len).unwrap_or(0) << FLAG_BITS) | flags,
