@@ -39,7 +39,8 @@ pub const SNAPSHOT_SLICE_NODES: usize = 256;
 /// Bytes of a snapshot written to its file between two pauses. Limit: pieces.
 pub const SNAPSHOT_WRITE_BYTES: usize = 64 * 1024;
 
-/// How long its writer pauses then, so that it takes 32 MB a second at most. Limit: pieces.
+/// How long its writer pauses then, so that it takes 32 MB a second at most; half as long when the
+/// next snapshot is due, a third when two are, and so on. Limit: pieces.
 pub const SNAPSHOT_PAUSE: Duration = Duration::from_millis(2);
 
 /// Bytes of a snapshot sent to a learner in one message. Limit: pieces.

@@ -260,7 +260,7 @@ impl ReplicaLoop {
                 }
                 Effect::RollLog => {
                     handover.records.push(StorageInput::Roll);
-                    handover.after_commit.push(SnapshotInput::Hurry);
+                    handover.after_commit.push(SnapshotInput::Due);
                 }
                 Effect::TakeSnapshot if !self.keeps_log => {
                     self.shared.inbox.push(Input::Event(Event::SnapshotEnded));
@@ -442,7 +442,7 @@ impl ReplicaLoop {
                 }
             }
             // Whoever has so much to do hurries.
-            SnapshotInput::Hurry | SnapshotInput::Stop => {}
+            SnapshotInput::Due | SnapshotInput::Stop => {}
         }
     }
 

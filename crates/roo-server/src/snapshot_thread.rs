@@ -42,8 +42,8 @@ pub enum SnapshotInput {
         /// Its link.
         link: LinkId,
     },
-    /// The next snapshot is due: one under way ends soon, or the log grows long behind it.
-    Hurry,
+    /// The next snapshot is due: one under way makes more haste, or the log grows long behind it.
+    Due,
     /// The server ends.
     Stop,
 }
@@ -86,7 +86,7 @@ impl SnapshotThread {
                 Ok(SnapshotInput::Take) => waiting = self.take_snapshot(),
                 Ok(SnapshotInput::Send { link }) => self.send_snapshot(link),
                 Ok(SnapshotInput::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(SnapshotInput::Hurry) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(SnapshotInput::Due) | Err(RecvTimeoutError::Timeout) => {}
             }
             if let Some((retain, interval)) = self.purge
                 && Instant::now() >= next_purge
@@ -101,7 +101,7 @@ impl SnapshotThread {
     fn take_snapshot(&self) -> Option<SnapshotInput> {
         let began = Instant::now();
         let generation = self.shared.state_generation.load(Ordering::SeqCst);
-        let mut pace = Pace::Leisurely;
+        let mut pace = Pace::QUIET;
         match self.write(|| pace.pause(&self.inbox)) {
             Ok(path) => {
                 let ms = in_ms(began.elapsed());
@@ -204,32 +204,36 @@ impl SnapshotThread {
 
 /// How a snapshot is written to its file.
 enum Pace {
-    /// With pauses.
-    Leisurely,
-    /// Without, because something waits for its end; here it is if it is to be done next.
+    /// With pauses, the shorter the more snapshots have become due since it began.
+    Paced {
+        /// How many.
+        due: u32,
+    },
+    /// Without, because something else waits for its end; here it is if it is to be done next.
     Hurried(Option<SnapshotInput>),
 }
 
 impl Pace {
+    const QUIET: Self = Self::Paced { due: 0 };
+
     /// Leaves cores and disk to others for a moment.
     fn pause(&mut self, inbox: &Receiver<SnapshotInput>) {
-        if let Self::Hurried(_) = self {
+        let Self::Paced { due } = self else {
             return;
-        }
+        };
         // The pause does not depend on the size of the part: a longer one would let more changes
         // gather for the next part, and that would wait longer still.
-        match inbox.recv_timeout(limits::SNAPSHOT_PAUSE) {
+        match inbox.recv_timeout(limits::SNAPSHOT_PAUSE / (*due + 1)) {
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(SnapshotInput::Hurry) | Err(RecvTimeoutError::Disconnected) => {
-                *self = Self::Hurried(None);
-            }
+            Ok(SnapshotInput::Due) => *due += 1,
+            Err(RecvTimeoutError::Disconnected) => *self = Self::Hurried(None),
             Ok(input) => *self = Self::Hurried(Some(input)),
         }
     }
 
     fn into_waiting(self) -> Option<SnapshotInput> {
         match self {
-            Self::Leisurely => None,
+            Self::Paced { .. } => None,
             Self::Hurried(waiting) => waiting,
         }
     }
@@ -351,21 +355,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_snapshot_hurries_when_the_next_one_is_due() {
+    fn a_snapshot_makes_the_more_haste_the_more_others_are_due() {
         let (inputs, inbox) = mpsc::sync_channel(1);
-        let mut pace = Pace::Leisurely;
-        pace.pause(&inbox);
-        assert!(matches!(pace, Pace::Leisurely));
-        inputs.send(SnapshotInput::Hurry).unwrap();
-        pace.pause(&inbox);
-        assert!(matches!(pace, Pace::Hurried(None)));
+        let mut pace = Pace::QUIET;
+        for expected in 0..20 {
+            assert!(matches!(pace, Pace::Paced { due } if due == expected));
+            pace.pause(&inbox);
+            inputs.send(SnapshotInput::Due).unwrap();
+            pace.pause(&inbox);
+        }
         assert!(pace.into_waiting().is_none());
     }
 
     #[test]
     fn a_snapshot_hurries_when_other_work_waits_and_keeps_it() {
         let (inputs, inbox) = mpsc::sync_channel(2);
-        let mut pace = Pace::Leisurely;
+        let mut pace = Pace::QUIET;
         let link = LinkId(7);
         inputs.send(SnapshotInput::Send { link }).unwrap();
         inputs.send(SnapshotInput::Stop).unwrap();
@@ -383,7 +388,7 @@ mod tests {
     fn a_snapshot_is_not_paced_for_a_server_that_is_gone() {
         let (inputs, inbox) = mpsc::sync_channel(1);
         drop(inputs);
-        let mut pace = Pace::Leisurely;
+        let mut pace = Pace::QUIET;
         pace.pause(&inbox);
         assert!(matches!(pace, Pace::Hurried(None)));
     }
