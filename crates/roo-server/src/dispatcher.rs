@@ -65,16 +65,25 @@ impl<'a> Dispatcher<'a> {
         }
     }
 
-    /// Gives the locks back and wakes whoever got something.
-    pub fn finish(mut self) {
+    /// Gives the locks back and wakes whoever got something. If there is time, those are left out
+    /// that got little and sleep: their mail is to be sent when the state's lock is given back.
+    #[must_use]
+    pub fn finish(mut self, has_time: bool) -> Vec<usize> {
         self.count_applied();
         self.show_written();
-        for (io, guard, has_mail) in self.threads {
+        let mut left = Vec::new();
+        for (index, (io, guard, has_mail)) in self.threads.into_iter().enumerate() {
+            let is_little = guard.mailbox.is_little();
             drop(guard);
-            if has_mail {
+            if has_mail && has_time && is_little && io.parked.load(Ordering::SeqCst) {
+                left.push(index);
+            } else if has_mail {
+                // Before the state's lock is given back: afterwards, a single write took 187 us
+                // instead of 165 (ADR 0022).
                 io.notify();
             }
         }
+        left
     }
 
     /// Writes into a connection's mail; `mail` names what was written.

@@ -17,6 +17,7 @@ pub mod clock;
 pub mod config;
 pub mod dispatcher;
 mod fatal;
+pub mod gather;
 pub mod group_commit;
 pub mod histogram;
 pub mod limits;

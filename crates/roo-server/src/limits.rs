@@ -84,6 +84,19 @@ pub const READ_ONLY_AFTER_MS: u64 = 2000;
 /// one for the log has nothing to do. Limit: pieces.
 pub const SYNC_AT_ONCE: usize = 16;
 
+/// How long a sync waits at most for clients who have just been answered. Limit: pieces.
+pub const GATHER: Duration = Duration::from_micros(60);
+
+/// It does not if there would be more records than these. Limit: pieces.
+pub const GATHER_RECORDS: usize = 8;
+
+/// So many replies and watch events at most are sent by the thread that decides the order of
+/// writes, if the thread of their sockets sleeps. Limit: pieces.
+pub const SEND_AT_ONCE: usize = 8;
+
+/// Their bytes. Limit: pieces.
+pub const SEND_AT_ONCE_BYTES: usize = 16 * 1024;
+
 /// After a sync that took longer the thread that decides the order of writes leaves the next to
 /// the one for the log: it does not wait again for a disk that is slow or stalls. Limit: pieces.
 pub const QUICK_SYNC: Duration = Duration::from_millis(2);

@@ -25,15 +25,16 @@ use roo_store::error::StoreError;
 use roo_store::log::writer::{LogOptions, LogWriter};
 use thiserror::Error;
 
-use crate::admin::words::{TRACE_MASK, WordsThread};
+use crate::admin::words::{TRACE_MASK, WordRequest, WordsThread};
 use crate::backlog::Backlog;
 use crate::client::door::{Door, ListenError, Port};
-use crate::client::io_thread::{IoThread, WAKE};
+use crate::client::io_thread::{IoThread, Sockets, WAKE};
 use crate::client::settings::ClientSettings;
 use crate::client::throttle::Throttle;
 use crate::clock::Clock;
 use crate::config::ServerConfig;
 use crate::fatal::PoisonGuard;
+use crate::gather::Gather;
 use crate::limits;
 use crate::loading::{self, LoadSettings, Loaded};
 use crate::member::{self, DynamicFiles};
@@ -388,6 +389,9 @@ impl Starter {
         if !self.config.force_sync {
             tracing::warn!("forceSync=no: acknowledged writes can be lost when the machine fails");
         }
+        let (words, word_inbox) = mpsc::sync_channel(limits::FOUR_LETTER_QUEUE);
+        let io_threads = self.io_threads(port, polls, &words)?;
+        let sockets = io_threads.iter().map(IoThread::sockets).collect();
         let storage_thread = Self::spawn_storage(&storage)?;
         let history = ensemble.as_ref().map(|e| Arc::clone(&e.history));
         let slices = ensemble.as_ref().map(|e| Arc::clone(&e.inbox.slices));
@@ -398,7 +402,7 @@ impl Starter {
         }
         threads.insert(
             0,
-            self.spawn_replica(replica, &storage, &snapshots, ensemble)?,
+            self.spawn_replica(replica, &storage, &snapshots, sockets, ensemble)?,
         );
         threads.push(spawn("snapshots", move || snapshot_thread.run())?);
         // What a member holds may yet be taken back; a server alone is sure of it.
@@ -406,7 +410,6 @@ impl Starter {
             // The channel is empty: nobody else has it yet.
             let _ = snapshots.try_send(SnapshotInput::Take);
         }
-        let (words, word_inbox) = mpsc::sync_channel(limits::FOUR_LETTER_QUEUE);
         let words_thread = WordsThread {
             shared: Arc::clone(&self.shared),
             inbox: word_inbox,
@@ -415,18 +418,7 @@ impl Starter {
             dir: Arc::clone(&self.dir),
         };
         threads.push(spawn("words", move || words_thread.run())?);
-        let settings = Arc::new(client_settings(&self.config));
-        let backlog = self.config.client_port_listen_backlog;
-        let mut listener = port.map(|port| port.listen(backlog)).transpose()?;
-        for (index, poll) in polls.into_iter().enumerate() {
-            let io_thread = IoThread::new(
-                index,
-                Arc::clone(&self.shared),
-                Arc::clone(&settings),
-                poll,
-                listener.take(),
-                words.clone(),
-            )?;
+        for (index, io_thread) in io_threads.into_iter().enumerate() {
             threads.push(spawn(&format!("io-{index}"), move || io_thread.run())?);
         }
         Ok(Node {
@@ -440,6 +432,33 @@ impl Starter {
             threads,
             storage_thread: Some(storage_thread),
         })
+    }
+
+    fn io_threads(
+        &self,
+        port: Option<Port>,
+        polls: Vec<Poll>,
+        words: &SyncSender<WordRequest>,
+    ) -> Result<Vec<IoThread>, StartError> {
+        let settings = Arc::new(client_settings(&self.config));
+        let backlog = self.config.client_port_listen_backlog;
+        let mut listener = port.map(|port| port.listen(backlog)).transpose()?;
+        let new = |(index, poll)| {
+            let (shared, settings) = (Arc::clone(&self.shared), Arc::clone(&settings));
+            IoThread::new(
+                index,
+                shared,
+                settings,
+                poll,
+                listener.take(),
+                words.clone(),
+            )
+        };
+        Ok(polls
+            .into_iter()
+            .enumerate()
+            .map(new)
+            .collect::<io::Result<_>>()?)
     }
 
     fn snapshot_thread(
@@ -533,6 +552,7 @@ impl Starter {
         replica: Replica,
         storage: &Arc<Storage>,
         snapshots: &SyncSender<SnapshotInput>,
+        sockets: Vec<Arc<Mutex<Sockets>>>,
         ensemble: Option<Ensemble>,
     ) -> io::Result<JoinHandle<()>> {
         let mut replica_loop = ReplicaLoop {
@@ -546,8 +566,10 @@ impl Starter {
                 .ensemble
                 .as_ref()
                 .is_none_or(|member| member::keeps_log(&self.config, member)),
+            sockets,
             ways: Ways::default(),
             backlog: Backlog::default(),
+            gather: Gather::default(),
         };
         spawn("replica", move || {
             let _guard = PoisonGuard("replica");

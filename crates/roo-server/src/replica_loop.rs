@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use roo_peer::{PeerLinks, Permit};
 use roo_proto::ids::Time;
 use roo_proto::op_code;
@@ -21,7 +22,9 @@ use roo_zab::effect::CloseReason;
 use roo_zab::message::{LinkId, Message, PeerState};
 
 use crate::backlog::{Backlog, brings_record};
+use crate::client::io_thread::Sockets;
 use crate::dispatcher::Dispatcher;
+use crate::gather::Gather;
 use crate::histogram::Runs;
 use crate::limits;
 use crate::peer_inbox::PeerInbox;
@@ -56,10 +59,14 @@ pub struct ReplicaLoop {
     pub ensemble: Option<Ensemble>,
     /// Whether there is a log that snapshots shorten.
     pub keeps_log: bool,
+    /// The sockets of each I/O thread.
+    pub sockets: Vec<Arc<Mutex<Sockets>>>,
     /// What is measured of the ways to a leader.
     pub ways: Ways,
     /// What comes faster than the disk takes it.
     pub backlog: Backlog,
+    /// Whether a sync waits for more.
+    pub gather: Gather,
 }
 
 /// When this server began what it does to have a leader.
@@ -96,29 +103,17 @@ impl ReplicaLoop {
             self.execute(&mut effects, &mut handover);
             self.measure_election();
             if self.replica.can_commit() {
-                let mut state = shared.state.write();
-                let mut dispatcher = Dispatcher::new(&shared);
-                let (now, before) = (shared.clock.now(), self.replica.role());
-                self.replica
-                    .commit(now, &mut state, &mut dispatcher, &mut effects);
-                dispatcher.finish();
-                drop(state);
-                self.measure_role(before, now);
-                self.execute(&mut effects, &mut handover);
+                self.commit(&mut effects, &mut handover);
             }
             for input in handover.after_commit.drain(..) {
                 self.snapshot(input);
             }
             // Last, so that whoever waits for what is committed does not wait for this.
-            if !handover.records.is_empty() {
-                self.storage.write_now(&mut handover.records);
-            }
-            let wait = self
-                .replica
-                .next_deadline()
-                .map_or(limits::LONG_WAIT, |at| {
-                    Duration::from_millis(at.millis_since(shared.clock.now()))
-                });
+            let patience = self.write_light(&mut handover.records);
+            let wait = self.replica.next_deadline().map_or(patience, |at| {
+                let left = Duration::from_millis(at.millis_since(shared.clock.now()));
+                left.min(patience)
+            });
             shared.inbox.take(wait, &mut batch);
             self.backlog
                 .release(shared.storage_bytes.load(Ordering::SeqCst));
@@ -132,6 +127,36 @@ impl ReplicaLoop {
                 stats.prep_process_time.add(in_ms(began.elapsed()));
             }
         }
+    }
+
+    /// Applies and answers what is committed.
+    fn commit(&mut self, effects: &mut Vec<Effect>, handover: &mut Handover) {
+        let shared = Arc::clone(&self.shared);
+        let mut state = shared.state.write();
+        let mut dispatcher = Dispatcher::new(&shared);
+        let (now, before) = (shared.clock.now(), self.replica.role());
+        self.replica
+            .commit(now, &mut state, &mut dispatcher, effects);
+        let has_time = self.gather.answered(handover.records.len());
+        let left = dispatcher.finish(has_time);
+        drop(state);
+        self.send_mail(&left);
+        self.measure_role(before, now);
+        self.execute(effects, handover);
+    }
+
+    /// Makes the few records durable that need no detour, if it does not wait for more; for how
+    /// long to wait for anything.
+    fn write_light(&mut self, records: &mut Vec<StorageInput>) -> Duration {
+        let count = records.len();
+        if count > 0 {
+            if let Some(patience) = self.gather.patience(count, Instant::now()) {
+                return patience;
+            }
+            self.storage.write_now(records);
+            self.gather.synced(count);
+        }
+        limits::LONG_WAIT
     }
 
     /// Java: `ServerMetrics.LOOKING_COUNT` and `ELECTION_TIME`.
@@ -276,6 +301,7 @@ impl ReplicaLoop {
         self.count_proposals(&proposals);
         if !self.writes_now(&handover.records) {
             self.storage.write_soon(&mut handover.records);
+            self.gather.synced(0);
         }
         let took = in_ms(began.elapsed());
         self.shared.stats.proposal_process_time.add(took);
@@ -465,8 +491,26 @@ impl ReplicaLoop {
                 | Effect::Zab(_) => {}
             }
         }
-        dispatcher.finish();
+        // Without time everybody is woken.
+        let _ = dispatcher.finish(false);
         drop(state);
+    }
+
+    /// Sends what is in the mailboxes of threads that sleep: to wake one takes as long as to send
+    /// ten replies.
+    fn send_mail(&self, threads: &[usize]) {
+        for index in threads {
+            let (Some(io), Some(sockets)) = (self.shared.io.get(*index), self.sockets.get(*index))
+            else {
+                continue;
+            };
+            if sockets
+                .try_lock()
+                .is_none_or(|mut sockets| sockets.send_mail())
+            {
+                io.notify();
+            }
+        }
     }
 }
 

@@ -7,6 +7,8 @@
 //! - An I/O thread takes the state for reading, and its own part, once per round: it fetches its
 //!   mail, then serves the reads. So a watch event always reaches the client before a reply that
 //!   shows the change.
+//! - A thread's sockets have a lock, too (`client::io_thread`), which comes before both. Its thread
+//!   holds it for a round; the replica's thread only ever tries to take it, and holds no other.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -28,6 +30,7 @@ use roo_state::watch::WatchTable;
 
 use crate::client::throttle::Throttle;
 use crate::clock::Clock;
+use crate::limits;
 use crate::peer_table::PeerTable;
 use crate::queue::BatchQueue;
 use crate::stats::{ConnectionStats, ServerStats};
@@ -108,6 +111,14 @@ pub struct Mailbox {
     pub bytes: Vec<u8>,
     /// Slot, generation, what.
     pub items: Vec<(u32, u32, Mail)>,
+}
+
+impl Mailbox {
+    /// Whether it takes no longer to send this than to wake the thread it waits for.
+    #[must_use]
+    pub fn is_little(&self) -> bool {
+        self.items.len() <= limits::SEND_AT_ONCE && self.bytes.len() <= limits::SEND_AT_ONCE_BYTES
+    }
 }
 
 /// What others need to know of a connection of an I/O thread.

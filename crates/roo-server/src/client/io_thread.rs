@@ -4,6 +4,9 @@
 //! once, fetch the mail and serve the packets; send what there is to send; give the replica its
 //! events. No request on this road hops to another thread unless it must be ordered. `asking` is
 //! what the thread asks the leader for its reads.
+//!
+//! While the thread sleeps, the replica's thread may do a round for a little mail itself
+//! ([`Sockets::send_mail`]), so the sockets have a lock.
 
 mod answers;
 mod asking;
@@ -17,7 +20,8 @@ use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
+use parking_lot::Mutex;
 use roo_proto::frame;
 use roo_proto::ids::{SessionId, Time};
 use roo_proto::room::Room;
@@ -44,12 +48,20 @@ const LISTEN: Token = Token(usize::MAX - 1);
 /// How long a thread without work sleeps at most: deadlines of idle connections are checked then.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// A thread that waits for its sockets, and serves them in rounds.
 pub struct IoThread {
     index: usize,
     shared: Arc<Shared>,
-    settings: Arc<ClientSettings>,
     poll: Poll,
+    sockets: Arc<Mutex<Sockets>>,
+}
+
+/// The sockets of a thread; see the module.
+pub struct Sockets {
+    index: usize,
+    shared: Arc<Shared>,
+    settings: Arc<ClientSettings>,
+    registry: Registry,
     listener: Option<TcpListener>,
     next_io: usize,
     connections: Slab<Connection>,
@@ -75,6 +87,16 @@ pub struct IoThread {
     held: u32,
 }
 
+/// What a thread does between two rounds.
+struct Rest {
+    /// There is work already.
+    busy: bool,
+    /// How long to wait for some.
+    timeout: Duration,
+    /// A question to the leader is due.
+    asks: bool,
+}
+
 impl IoThread {
     /// The thread of this index; the first one accepts connections for all.
     ///
@@ -88,15 +110,15 @@ impl IoThread {
         mut listener: Option<TcpListener>,
         words: SyncSender<WordRequest>,
     ) -> io::Result<Self> {
+        let registry = poll.registry().try_clone()?;
         if let Some(listener) = &mut listener {
-            poll.registry()
-                .register(listener, LISTEN, Interest::READABLE)?;
+            registry.register(listener, LISTEN, Interest::READABLE)?;
         }
-        Ok(Self {
+        let sockets = Sockets {
             index,
-            shared,
+            shared: Arc::clone(&shared),
             settings,
-            poll,
+            registry,
             listener,
             next_io: 0,
             connections: Slab::new(),
@@ -113,7 +135,19 @@ impl IoThread {
             next_look: Time(0),
             questions: Questions::new(index),
             held: 0,
+        };
+        Ok(Self {
+            index,
+            shared,
+            poll,
+            sockets: Arc::new(Mutex::new(sockets)),
         })
+    }
+
+    /// Its sockets, for who has mail for them while it sleeps.
+    #[must_use]
+    pub fn sockets(&self) -> Arc<Mutex<Sockets>> {
+        Arc::clone(&self.sockets)
     }
 
     /// Runs until the server stops.
@@ -121,38 +155,60 @@ impl IoThread {
         let mut polled = Events::with_capacity(1024);
         while !self.shared.stopping.load(Ordering::Relaxed) {
             self.wait(&mut polled);
-            let now = self.shared.clock.now();
-            for event in &polled {
-                match event.token() {
-                    WAKE => {}
-                    LISTEN => self.accept(now),
-                    Token(slot) => {
-                        if let Some(conn) = self.connections.get_mut(slot) {
-                            conn.readable |= event.is_readable() || event.is_read_closed();
-                            conn.hung_up |= event.is_read_closed();
-                        }
-                        self.enqueue(slot);
-                    }
-                }
-            }
-            self.move_door();
-            self.adopt(now);
-            self.expire_sessionless(now);
-            self.advance_line(now);
-            self.read_sockets();
-            self.serve(now);
-            self.finish();
+            self.sockets.lock().round(&polled);
         }
-    }
-
-    #[allow(clippy::indexing_slicing)]
-    fn own(&self) -> &Io {
-        &self.shared.io[self.index]
     }
 
     fn wait(&mut self, polled: &mut Events) {
         let io = Arc::clone(&self.shared.io[self.index]);
         io.parked.store(true, Ordering::SeqCst);
+        let rest = self.sockets.lock().rest(&io);
+        self.poll_and_ask(polled, &rest);
+        io.parked.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Sockets {
+    fn round(&mut self, polled: &Events) {
+        let now = self.shared.clock.now();
+        for event in polled {
+            match event.token() {
+                WAKE => {}
+                LISTEN => self.accept(now),
+                Token(slot) => {
+                    if let Some(conn) = self.connections.get_mut(slot) {
+                        conn.readable |= event.is_readable() || event.is_read_closed();
+                        conn.hung_up |= event.is_read_closed();
+                    }
+                    self.enqueue(slot);
+                }
+            }
+        }
+        self.move_door();
+        self.adopt(now);
+        self.expire_sessionless(now);
+        self.advance_line(now);
+        self.read_sockets();
+        self.serve(now);
+        self.finish(true);
+    }
+
+    /// Sends what is in the mailbox, on the thread that put it there. Whether there is something
+    /// left for the own thread, which must then be woken.
+    ///
+    /// Nothing is served here, and no connection ends: the own thread may just be waking up with
+    /// news of it.
+    pub fn send_mail(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        let (io, now) = (&shared.io[self.index], shared.clock.now());
+        self.fetch_mail(&shared, &mut io.shared.lock(), now);
+        if !self.has_inputs() {
+            self.finish(false);
+        }
+        !self.ready.is_empty() || !self.line.is_empty()
+    }
+
+    fn rest(&self, io: &Io) -> Rest {
         let turn = !self.line.is_empty() && self.turns() > 0;
         let busy = turn || !self.ready.is_empty() || io.has_mail.load(Ordering::SeqCst);
         let timeout = if busy {
@@ -162,8 +218,16 @@ impl IoThread {
         } else {
             self.stall().min(IDLE)
         };
-        self.poll_and_ask(polled, busy, timeout);
-        io.parked.store(false, Ordering::SeqCst);
+        Rest {
+            busy,
+            timeout,
+            asks: self.questions.is_due(),
+        }
+    }
+
+    #[allow(clippy::indexing_slicing)]
+    fn own(&self) -> &Io {
+        &self.shared.io[self.index]
     }
 
     fn enqueue(&mut self, slot: usize) {
@@ -246,8 +310,10 @@ impl IoThread {
         let Some(mut moved) = self.own().moved.lock().take() else {
             return;
         };
-        let registry = self.poll.registry();
-        match registry.register(&mut moved, LISTEN, Interest::READABLE) {
+        match self
+            .registry
+            .register(&mut moved, LISTEN, Interest::READABLE)
+        {
             Ok(()) => self.listener = Some(moved),
             Err(error) => tracing::error!(%error, "register the new client port"),
         }
@@ -269,9 +335,8 @@ impl IoThread {
         self.generation = self.generation % 0xFF_FFFF + 1;
         let entry = self.connections.vacant_entry();
         let slot = entry.key();
-        let registry = self.poll.registry();
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = registry.register(&mut stream, Token(slot), interest) {
+        if let Err(error) = self.registry.register(&mut stream, Token(slot), interest) {
             tracing::warn!(%peer, %error, "register a client's socket");
             self.forget_address(peer.ip());
             return;
@@ -404,7 +469,7 @@ impl IoThread {
     fn serve(&mut self, now: Time) {
         let io = Arc::clone(&self.shared.io[self.index]);
         let mail = io.has_mail.swap(false, Ordering::SeqCst);
-        if !mail && self.chunks.is_empty() && !self.ready.iter().any(|slot| self.has_input(*slot)) {
+        if !mail && self.chunks.is_empty() && !self.has_inputs() {
             return;
         }
         let shared = Arc::clone(&self.shared);
@@ -462,10 +527,12 @@ impl IoThread {
         account(&shared, &tally, now);
     }
 
-    fn has_input(&self, slot: usize) -> bool {
-        self.connections
-            .get(slot)
-            .is_some_and(|conn| !conn.input.is_empty())
+    /// Whether a connection that is looked after has input that waits to be served.
+    fn has_inputs(&self) -> bool {
+        self.ready.iter().any(|slot| {
+            let conn = self.connections.get(*slot);
+            conn.is_some_and(|conn| !conn.input.is_empty())
+        })
     }
 
     fn fetch_mail(&mut self, shared: &Shared, own: &mut IoShared, now: Time) {
@@ -531,8 +598,8 @@ impl IoThread {
         }
     }
 
-    /// Sends what there is to send, drops what is dead, hands over what the replica gets.
-    fn finish(&mut self) {
+    /// Sends what there is to send, drops what is dead if it may, hands over what the replica gets.
+    fn finish(&mut self, may_drop: bool) {
         let mut again = Vec::new();
         for slot in std::mem::take(&mut self.ready) {
             let Some(conn) = self.connections.get_mut(slot) else {
@@ -559,7 +626,11 @@ impl IoThread {
                 conn.phase = Phase::Dead;
             }
             if conn.phase == Phase::Dead {
-                self.drop_connection(slot);
+                if may_drop {
+                    self.drop_connection(slot);
+                } else {
+                    again.push(slot);
+                }
             }
         }
         for slot in again {
@@ -572,7 +643,7 @@ impl IoThread {
         let Some(mut conn) = self.connections.try_remove(slot) else {
             return;
         };
-        if let Err(error) = self.poll.registry().deregister(&mut conn.stream) {
+        if let Err(error) = self.registry.deregister(&mut conn.stream) {
             tracing::debug!(%error, "deregister a client's socket");
         }
         let shared = &self.shared;

@@ -10,7 +10,7 @@ use mio::Events;
 use roo_replica::event::Event;
 use slab::Slab;
 
-use super::IoThread;
+use super::{IoThread, Rest, Sockets};
 use crate::client::connection::Connection;
 use crate::limits;
 use crate::shared_state::{Input, Io, IoShared, Place};
@@ -18,20 +18,16 @@ use crate::shared_state::{Input, Io, IoShared, Place};
 impl IoThread {
     /// Waits for sockets or mail, not at all if there is work, and puts the next question before
     /// that if one is due. While more comes it is held back, so that it is for more.
-    pub(super) fn poll_and_ask(&mut self, polled: &mut Events, busy: bool, timeout: Duration) {
-        if !self.questions.is_due() {
-            self.poll_for(polled, timeout);
+    pub(super) fn poll_and_ask(&mut self, polled: &mut Events, rest: &Rest) {
+        if !rest.asks {
+            self.poll_for(polled, rest.timeout);
             return;
         }
         self.poll_for(polled, Duration::ZERO);
-        let more = busy || !polled.is_empty();
-        if more && self.held < limits::QUESTION_ROUNDS {
-            self.held += 1;
-            return;
-        }
-        self.put_question();
+        let more = rest.busy || !polled.is_empty();
+        self.sockets.lock().put_question(more);
         if !more {
-            self.poll_for(polled, timeout);
+            self.poll_for(polled, rest.timeout);
         }
     }
 
@@ -42,9 +38,15 @@ impl IoThread {
             tracing::error!(%error, "poll");
         }
     }
+}
 
-    /// Asks for all who wait, and for as much as has come from each.
-    fn put_question(&mut self) {
+impl Sockets {
+    /// Asks for all who wait, and for as much as has come from each; not yet while there is more.
+    fn put_question(&mut self, more: bool) {
+        if more && self.held < limits::QUESTION_ROUNDS {
+            self.held += 1;
+            return;
+        }
         self.held = 0;
         let connections = &mut self.connections;
         let question = self.questions.put(|conn| {
