@@ -3,7 +3,8 @@
 //!
 //! Without that, a few clients fall into two halves: while one is synced the other comes, misses
 //! it, and waits for two syncs. Whoever is answered asks again within some 50 us as a rule, which
-//! is less than a sync; so one sync for both is the shorter way.
+//! is less than a sync; so one sync for both is the shorter way. A disk that is quicker than that
+//! has no such halves.
 //! Where that rule does not hold, it is soon asked less and less often whether it does.
 
 use std::time::{Duration, Instant};
@@ -56,9 +57,10 @@ impl Gather {
         Some(left)
     }
 
-    /// So many were synced here; 0 if others do it.
-    pub const fn synced(&mut self, records: usize) {
-        self.synced = records;
+    /// So many were synced here in this time; 0 if others do it, or if there was hardly anything to
+    /// wait for.
+    pub fn synced(&mut self, records: usize, took: Duration) {
+        self.synced = if took < limits::GATHER { 0 } else { records };
         self.expected = 0;
         self.since = None;
         self.prompt = self.prompt.saturating_sub(1);
@@ -79,7 +81,7 @@ mod tests {
         delay: Duration,
     ) -> (Duration, usize) {
         let start = Instant::now();
-        gather.synced(synced);
+        gather.synced(synced, SYNC);
         gather.answered(waiting);
         let Some(patience) = gather.patience(waiting, start) else {
             return (Duration::ZERO, waiting);
@@ -90,6 +92,7 @@ mod tests {
         (waited, waiting + came)
     }
 
+    const SYNC: Duration = Duration::from_micros(130);
     const SOON: Duration = Duration::from_micros(20);
     const NEVER: Duration = Duration::MAX;
 
@@ -98,7 +101,7 @@ mod tests {
         let mut gather = Gather::default();
         assert_eq!(next(&mut gather, 4, 4, 4, SOON), (SOON, 8));
         // Nobody waits when they are answered, and the first of them for the others.
-        gather.synced(8);
+        gather.synced(8, SYNC);
         assert!(gather.answered(0), "there is time");
         let now = Instant::now();
         assert_eq!(gather.patience(3, now), Some(limits::GATHER));
@@ -109,7 +112,7 @@ mod tests {
     fn one_client_is_never_waited_for() {
         let mut gather = Gather::default();
         for _ in 0..3 {
-            gather.synced(1);
+            gather.synced(1, SYNC);
             assert!(!gather.answered(0));
             assert_eq!(gather.patience(1, Instant::now()), None);
         }
@@ -123,8 +126,16 @@ mod tests {
             next(&mut gather, half, half, half, SOON),
             (Duration::ZERO, half)
         );
-        gather.synced(half);
+        gather.synced(half, SYNC);
         assert!(!gather.answered(half));
+    }
+
+    #[test]
+    fn a_disk_that_is_as_quick_as_clients_is_not_spared() {
+        let mut gather = Gather::default();
+        gather.synced(4, Duration::from_micros(20));
+        assert!(!gather.answered(4));
+        assert_eq!(gather.patience(4, Instant::now()), None);
     }
 
     #[test]
@@ -146,14 +157,14 @@ mod tests {
     #[test]
     fn a_failure_is_told_from_who_waits_how_long() {
         let mut gather = Gather::default();
-        gather.synced(2);
+        gather.synced(2, SYNC);
         assert!(gather.answered(1));
         let start = Instant::now();
         assert_eq!(gather.patience(1, start), Some(limits::GATHER));
         let left = limits::GATHER.saturating_sub(SOON);
         assert_eq!(gather.patience(2, start + SOON), Some(left));
         assert_eq!(gather.patience(2, start + limits::GATHER), None);
-        gather.synced(2);
+        gather.synced(2, SYNC);
         assert!(!gather.answered(1), "the next one goes at once");
     }
 }

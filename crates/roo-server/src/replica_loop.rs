@@ -150,11 +150,12 @@ impl ReplicaLoop {
     fn write_light(&mut self, records: &mut Vec<StorageInput>) -> Duration {
         let count = records.len();
         if count > 0 {
-            if let Some(patience) = self.gather.patience(count, Instant::now()) {
+            let began = Instant::now();
+            if let Some(patience) = self.gather.patience(count, began) {
                 return patience;
             }
             self.storage.write_now(records);
-            self.gather.synced(count);
+            self.gather.synced(count, began.elapsed());
         }
         limits::LONG_WAIT
     }
@@ -301,7 +302,7 @@ impl ReplicaLoop {
         self.count_proposals(&proposals);
         if !self.writes_now(&handover.records) {
             self.storage.write_soon(&mut handover.records);
-            self.gather.synced(0);
+            self.gather.synced(0, Duration::ZERO);
         }
         let took = in_ms(began.elapsed());
         self.shared.stats.proposal_process_time.add(took);
