@@ -17,12 +17,14 @@ const MOST_FAILURES: u32 = 6;
 /// See the module. All of it counts records; a client has one at a time, or several.
 #[derive(Debug, Default)]
 pub struct Gather {
-    /// Those of the last sync.
+    /// Those of the last sync, until they are answered.
     synced: usize,
     /// Those that the next one will have if all who were answered ask again.
     expected: usize,
-    /// Since when the next one waits for them.
-    since: Option<Instant>,
+    /// Until when it may wait for them.
+    until: Option<Instant>,
+    /// It waits.
+    waits: bool,
     /// It did so in vain so many times in a row.
     failures: u32,
     /// So many syncs more do not wait.
@@ -32,37 +34,48 @@ pub struct Gather {
 impl Gather {
     /// The records of the last sync have been answered while others waited; whether there is time
     /// before the next sync begins, and several clients to be told.
-    pub const fn answered(&mut self, waiting: usize) -> bool {
-        let all = self.synced + waiting;
+    pub fn answered(&mut self, waiting: usize, now: Instant) -> bool {
+        let synced = std::mem::take(&mut self.synced);
+        if synced == 0 {
+            return false;
+        }
+        let all = synced + waiting;
         self.expected = if all > limits::GATHER_RECORDS { 0 } else { all };
+        self.until = Some(now + limits::GATHER);
         let waits = self.prompt == 0 && waiting < self.expected;
-        self.synced > 1 && (waiting == 0 || waits)
+        synced > 1 && (waiting == 0 || waits)
     }
 
     /// How long to wait for more than these, if at all.
     pub fn patience(&mut self, waiting: usize, now: Instant) -> Option<Duration> {
+        let until = self.until?;
         if waiting >= self.expected || self.prompt > 0 {
-            if self.since.is_some() {
+            if self.waits {
                 self.failures = 0;
             }
             return None;
         }
-        let since = *self.since.get_or_insert(now);
-        let left = limits::GATHER.saturating_sub(now - since);
+        let left = until.saturating_duration_since(now);
         if left.is_zero() {
-            self.failures = (self.failures + 1).min(MOST_FAILURES);
-            self.prompt = 1 << self.failures;
+            // Whoever asks later than that was not waited for.
+            if self.waits {
+                self.failures = (self.failures + 1).min(MOST_FAILURES);
+                self.prompt = 1 << self.failures;
+            }
             return None;
         }
+        self.waits = true;
         Some(left)
     }
 
-    /// So many were synced here in this time; 0 if others do it, or if there was hardly anything to
-    /// wait for.
+    /// So many were synced here in this time; 0 if others do it.
     pub fn synced(&mut self, records: usize, took: Duration) {
-        self.synced = if took < limits::GATHER { 0 } else { records };
+        // There was hardly anything to wait for.
+        let is_quick = took < limits::GATHER;
+        self.synced = if is_quick { 0 } else { records };
         self.expected = 0;
-        self.since = None;
+        self.until = None;
+        self.waits = false;
         self.prompt = self.prompt.saturating_sub(1);
     }
 }
@@ -70,6 +83,10 @@ impl Gather {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const SYNC: Duration = Duration::from_micros(130);
+    const SOON: Duration = Duration::from_micros(20);
+    const NEVER: Duration = Duration::MAX;
 
     /// One sync of `waiting` records after one of `synced`, with `late` more after `delay`; how
     /// long it waited, and for how many.
@@ -82,7 +99,7 @@ mod tests {
     ) -> (Duration, usize) {
         let start = Instant::now();
         gather.synced(synced, SYNC);
-        gather.answered(waiting);
+        gather.answered(waiting, start);
         let Some(patience) = gather.patience(waiting, start) else {
             return (Duration::ZERO, waiting);
         };
@@ -92,29 +109,27 @@ mod tests {
         (waited, waiting + came)
     }
 
-    const SYNC: Duration = Duration::from_micros(130);
-    const SOON: Duration = Duration::from_micros(20);
-    const NEVER: Duration = Duration::MAX;
-
     #[test]
     fn two_halves_become_one_and_stay_so() {
         let mut gather = Gather::default();
         assert_eq!(next(&mut gather, 4, 4, 4, SOON), (SOON, 8));
         // Nobody waits when they are answered, and the first of them for the others.
         gather.synced(8, SYNC);
-        assert!(gather.answered(0), "there is time");
         let now = Instant::now();
-        assert_eq!(gather.patience(3, now), Some(limits::GATHER));
-        assert_eq!(gather.patience(8, now + SOON), None);
+        assert!(gather.answered(0, now), "there is time");
+        let left = limits::GATHER.saturating_sub(SOON);
+        assert_eq!(gather.patience(3, now + SOON), Some(left));
+        assert_eq!(gather.patience(8, now + 2 * SOON), None);
     }
 
     #[test]
     fn one_client_is_never_waited_for() {
         let mut gather = Gather::default();
         for _ in 0..3 {
+            let now = Instant::now();
             gather.synced(1, SYNC);
-            assert!(!gather.answered(0));
-            assert_eq!(gather.patience(1, Instant::now()), None);
+            assert!(!gather.answered(0, now));
+            assert_eq!(gather.patience(1, now), None);
         }
     }
 
@@ -122,20 +137,19 @@ mod tests {
     fn many_clients_make_groups_of_their_own() {
         let mut gather = Gather::default();
         let half = limits::GATHER_RECORDS / 2 + 1;
-        assert_eq!(
-            next(&mut gather, half, half, half, SOON),
-            (Duration::ZERO, half)
-        );
+        let waited = next(&mut gather, half, half, half, SOON);
+        assert_eq!(waited, (Duration::ZERO, half));
         gather.synced(half, SYNC);
-        assert!(!gather.answered(half));
+        assert!(!gather.answered(half, Instant::now()));
     }
 
     #[test]
     fn a_disk_that_is_as_quick_as_clients_is_not_spared() {
         let mut gather = Gather::default();
+        let now = Instant::now();
         gather.synced(4, Duration::from_micros(20));
-        assert!(!gather.answered(4));
-        assert_eq!(gather.patience(4, Instant::now()), None);
+        assert!(!gather.answered(4, now));
+        assert_eq!(gather.patience(4, now), None);
     }
 
     #[test]
@@ -155,16 +169,25 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_told_from_who_waits_how_long() {
+    fn whoever_asks_long_after_the_others_is_not_kept() {
         let mut gather = Gather::default();
+        let now = Instant::now();
+        gather.synced(8, SYNC);
+        assert!(gather.answered(0, now));
+        let later = now + Duration::from_secs(10);
+        assert_eq!(gather.patience(1, later), None);
+        // It was no failure either.
+        assert_eq!(next(&mut gather, 4, 4, 4, SOON), (SOON, 8));
+    }
+
+    #[test]
+    fn those_who_are_answered_without_a_sync_are_not_expected() {
+        let mut gather = Gather::default();
+        let now = Instant::now();
         gather.synced(2, SYNC);
-        assert!(gather.answered(1));
-        let start = Instant::now();
-        assert_eq!(gather.patience(1, start), Some(limits::GATHER));
-        let left = limits::GATHER.saturating_sub(SOON);
-        assert_eq!(gather.patience(2, start + SOON), Some(left));
-        assert_eq!(gather.patience(2, start + limits::GATHER), None);
-        gather.synced(2, SYNC);
-        assert!(!gather.answered(1), "the next one goes at once");
+        gather.answered(0, now);
+        // A refusal, say, while the two are back already.
+        assert!(!gather.answered(2, now));
+        assert_eq!(gather.patience(2, now), None);
     }
 }

@@ -419,7 +419,10 @@ impl Starter {
         };
         threads.push(spawn("words", move || words_thread.run())?);
         for (index, io_thread) in io_threads.into_iter().enumerate() {
-            threads.push(spawn(&format!("io-{index}"), move || io_thread.run())?);
+            threads.push(spawn(&format!("io-{index}"), move || {
+                let _guard = PoisonGuard("I/O");
+                io_thread.run();
+            })?);
         }
         Ok(Node {
             shared: self.shared,

@@ -137,7 +137,7 @@ impl ReplicaLoop {
         let (now, before) = (shared.clock.now(), self.replica.role());
         self.replica
             .commit(now, &mut state, &mut dispatcher, effects);
-        let has_time = self.gather.answered(handover.records.len());
+        let has_time = self.gather.answered(handover.records.len(), Instant::now());
         let left = dispatcher.finish(has_time);
         drop(state);
         self.send_mail(&left);

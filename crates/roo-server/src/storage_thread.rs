@@ -342,8 +342,11 @@ impl LogKeeper {
         if let Some(upto) = self.group.last.take() {
             let written = Instant::now();
             stats.sync_process_time.add(in_ms(written - began));
+            let syncs_zeros = self.writer.syncs_zeros();
             self.writer.sync()?;
-            self.is_quick = began.elapsed() <= limits::QUICK_SYNC;
+            if !syncs_zeros {
+                self.is_quick = began.elapsed() <= limits::QUICK_SYNC;
+            }
             self.account(written.elapsed(), records as u64);
             let now = self.shared.clock.now();
             let mut times = Runs::of(&stats.sync_queue_and_flush_time);

@@ -607,7 +607,8 @@ impl Sockets {
             };
             conn.queued = false;
             conn.flush(&mut self.spare);
-            if conn.unsent() > limits::CONNECTION_WRITE_QUEUE_MAX_BYTES {
+            let is_open = conn.phase != Phase::Dead;
+            if is_open && conn.unsent() > limits::CONNECTION_WRITE_QUEUE_MAX_BYTES {
                 Counters::inc(&self.shared.stats.counters.connection_write_queue_max);
                 tracing::warn!(peer = %conn.peer, session = %conn.session, "slow reader closed");
                 conn.phase = Phase::Dead;

@@ -57,6 +57,8 @@ struct OpenLog {
     size: u64,
     /// Up to here there are records or zeros on the disk, not just a size.
     zeroed: u64,
+    /// Some of the zeros are not synced yet.
+    has_new_zeros: bool,
     /// The directory does not hold the name durably yet.
     is_new: bool,
 }
@@ -150,6 +152,7 @@ impl LogWriter {
             position,
             size: position,
             zeroed: position,
+            has_new_zeros: false,
             is_new: true,
         })
     }
@@ -188,7 +191,14 @@ impl LogWriter {
             at += zeros.len() as u64;
         }
         log.zeroed = end;
+        log.has_new_zeros = true;
         Ok(())
+    }
+
+    /// Whether the next sync carries zeros, and so says little about how quick the disk is.
+    #[must_use]
+    pub fn syncs_zeros(&self) -> bool {
+        self.open.as_ref().is_some_and(|log| log.has_new_zeros)
     }
 
     /// Makes everything appended durable.
@@ -203,6 +213,7 @@ impl LogWriter {
                 if force_sync {
                     log.file.sync_data().at("sync", &log.path)?;
                 }
+                log.has_new_zeros = false;
                 new_names |= std::mem::take(&mut log.is_new);
             }
             this.unsynced.clear();
