@@ -71,7 +71,7 @@ impl Gather {
     /// So many were synced here in this time; 0 if others do it.
     pub fn synced(&mut self, records: usize, took: Duration) {
         // There was hardly anything to wait for.
-        let is_quick = took < limits::GATHER;
+        let is_quick = took < limits::GATHER_SYNC;
         self.synced = if is_quick { 0 } else { records };
         self.expected = 0;
         self.until = None;

@@ -84,8 +84,12 @@ pub const READ_ONLY_AFTER_MS: u64 = 2000;
 /// one for the log has nothing to do. Limit: pieces.
 pub const SYNC_AT_ONCE: usize = 16;
 
-/// How long a sync waits at most for clients who have just been answered. Limit: pieces.
-pub const GATHER: Duration = Duration::from_micros(60);
+/// How long after their answers a sync waits at most for clients who have just got them: they take
+/// some 100 us if they share two cores with the server. Limit: pieces.
+pub const GATHER: Duration = Duration::from_micros(120);
+
+/// It does not if the last sync was quicker than this. Limit: pieces.
+pub const GATHER_SYNC: Duration = Duration::from_micros(60);
 
 /// It does not if there would be more records than these. Limit: pieces.
 pub const GATHER_RECORDS: usize = 8;
