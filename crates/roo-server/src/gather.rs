@@ -2,9 +2,8 @@
 //! share it with those who wait already.
 //!
 //! Without that, a few clients fall into two halves: while one is synced the other comes, misses
-//! it, and waits for two syncs. Whoever is answered asks again within some 50 us as a rule, which
-//! is less than a sync; so one sync for both is the shorter way. A disk that is quicker than that
-//! has no such halves.
+//! it, and waits for two syncs. Whoever is answered asks again within some 100 us as a rule, which
+//! is less than a sync of most disks; so one sync for both is the shorter way (ADR 0022).
 //! Where that rule does not hold, it is soon asked less and less often whether it does.
 
 use std::time::{Duration, Instant};

@@ -5,7 +5,7 @@
 //! events. No request on this road hops to another thread unless it must be ordered. `asking` is
 //! what the thread asks the leader for its reads.
 //!
-//! While the thread sleeps, the replica's thread may do a round for a little mail itself
+//! While the thread sleeps, the replica's thread may send a little mail itself
 //! ([`Sockets::send_mail`]), so the sockets have a lock.
 
 mod answers;
