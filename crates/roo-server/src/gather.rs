@@ -22,6 +22,8 @@ pub struct Gather {
     expected: usize,
     /// Until when it may wait for them.
     until: Option<Instant>,
+    /// When they were answered, until somebody waits again.
+    answered: Option<Instant>,
     /// It waits.
     waits: bool,
     /// It did so in vain so many times in a row.
@@ -41,13 +43,20 @@ impl Gather {
         let all = synced + waiting;
         self.expected = if all > limits::GATHER_RECORDS { 0 } else { all };
         self.until = Some(now + limits::GATHER);
+        self.answered = Some(now);
         let waits = self.prompt == 0 && waiting < self.expected;
         synced > 1 && (waiting == 0 || waits)
     }
 
     /// How long to wait for more than these, if at all.
     pub fn patience(&mut self, waiting: usize, now: Instant) -> Option<Duration> {
-        let until = self.until?;
+        let mut until = self.until?;
+        if let Some(answered) = self.answered.take()
+            && now < answered + limits::GATHER_RECENT
+        {
+            until = until.max(now + limits::GATHER_MORE);
+            self.until = Some(until);
+        }
         if waiting >= self.expected || self.prompt > 0 {
             if self.waits {
                 self.failures = 0;
@@ -118,7 +127,24 @@ mod tests {
         assert!(gather.answered(0, now), "there is time");
         let left = limits::GATHER.saturating_sub(SOON);
         assert_eq!(gather.patience(3, now + SOON), Some(left));
+        assert_eq!(
+            gather.patience(5, now + 3 * SOON / 2),
+            Some(left - SOON / 2)
+        );
         assert_eq!(gather.patience(8, now + 2 * SOON), None);
+    }
+
+    #[test]
+    fn whoever_is_back_late_is_followed_by_others() {
+        let mut gather = Gather::default();
+        let now = Instant::now();
+        gather.synced(8, SYNC);
+        gather.answered(0, now);
+        let first = now + limits::GATHER_RECENT.saturating_sub(SOON);
+        assert_eq!(gather.patience(1, first), Some(limits::GATHER_MORE));
+        let left = limits::GATHER_MORE - SOON;
+        assert_eq!(gather.patience(2, first + SOON), Some(left));
+        assert_eq!(gather.patience(2, first + limits::GATHER_MORE), None);
     }
 
     #[test]

@@ -88,6 +88,12 @@ pub const SYNC_AT_ONCE: usize = 16;
 /// some 100 us if they share two cores with the server. Limit: pieces.
 pub const GATHER: Duration = Duration::from_micros(120);
 
+/// And after the first of them who is back, if that is later. Limit: pieces.
+pub const GATHER_MORE: Duration = Duration::from_micros(60);
+
+/// Whoever comes later than that after the answers is not taken for one of them. Limit: pieces.
+pub const GATHER_RECENT: Duration = Duration::from_micros(500);
+
 /// It does not if the last sync was quicker than this. Limit: pieces.
 pub const GATHER_SYNC: Duration = Duration::from_micros(60);
 
