@@ -128,10 +128,12 @@ fn python(source: &Path, work: &Path) -> Result<PathBuf> {
     if !venv.join("bin/pip").exists() {
         run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
-    run(Command::new(venv.join("bin/pip"))
-        .args(["install", "--quiet", "--requirement"])
+    // The script `pip` names the directory in which it was installed, which may have moved since.
+    let python = venv.join("bin/python3");
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--requirement"])
         .arg(source.join("requirements.txt")))?;
-    Ok(venv.join("bin/python3"))
+    Ok(python)
 }
 
 /// A Python that has kazoo.

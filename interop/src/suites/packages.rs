@@ -107,8 +107,15 @@ pub(super) fn kazoo(bench: &Bench) -> Result<Verdicts> {
         succeed(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
     }
     succeed(
-        Command::new(venv.join("bin/pip"))
-            .args(["install", "--quiet", "kazoo==2.11.0", "pytest==8.4.2"])
+        Command::new(venv.join("bin/python3"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "kazoo==2.11.0",
+                "pytest==8.4.2",
+            ])
             .args([
                 "pytest-timeout==2.4.0",
                 "pyjks==20.0.0",
