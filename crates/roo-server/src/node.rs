@@ -532,6 +532,7 @@ impl Starter {
             preallocate: self.config.pre_alloc_size,
             size_limit: self.config.txn_log_size_limit,
             force_sync: self.config.force_sync,
+            direct: self.config.direct_io,
         };
         LogKeeper::new(
             Arc::clone(&self.shared),

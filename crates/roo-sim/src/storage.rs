@@ -218,6 +218,7 @@ impl Storage {
                 preallocate: 512,
                 size_limit: segment_bytes,
                 force_sync: true,
+                direct: true,
             },
             lanes: [VecDeque::new(), VecDeque::new()],
             initial,

@@ -9,6 +9,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use crate::aligned_buffer::AlignedBuffer;
+
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -16,6 +18,9 @@ pub enum OpenMode {
     Read,
     /// A new file, or an existing one emptied first.
     Create,
+    /// The same, for writes past the page cache where the file system has such: then
+    /// [`DiskFile::block`] says what they have to keep to.
+    CreateDirect,
     /// An existing file, for reading and writing.
     Modify,
 }
@@ -65,12 +70,40 @@ pub trait DiskFile: Send {
     fn data_from(&self, offset: u64) -> io::Result<u64> {
         Ok(offset)
     }
+    /// This part will be read soon.
+    fn will_read(&self, _offset: u64, _len: u64) {}
+    /// If this is so, writes go past the page cache: they begin and end at multiples of so many bytes,
+    /// and come from memory that begins at one.
+    fn block(&self) -> Option<usize> {
+        None
+    }
     /// Writes all of `bytes` at `offset`, growing the file; durable after [`DiskFile::sync_data`].
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Cuts or grows (with zeros) the file.
     fn set_len(&mut self, len: u64) -> io::Result<()>;
     /// Makes content and length durable.
     fn sync_data(&mut self) -> io::Result<()>;
+}
+
+/// So far ahead of its reader a file is fetched.
+const READ_AHEAD: u64 = 4 << 20;
+
+/// Has a file fetched that is read from its beginning to its end, which is not in the page cache as
+/// a rule: the system's own look ahead is 128 KiB, and a log of 190 MB took 0.5 s longer with it.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
+    asked: u64,
+}
+
+impl ReadAhead {
+    /// The next read begins here.
+    pub(crate) fn reads(&mut self, file: &dyn DiskFile, offset: u64) {
+        if offset + READ_AHEAD / 2 >= self.asked {
+            let from = self.asked.max(offset);
+            self.asked = offset + READ_AHEAD;
+            file.will_read(from, self.asked - from);
+        }
+    }
 }
 
 /// Reads until `buffer` is full or the file ends.
@@ -138,14 +171,21 @@ impl Disk for OsDisk {
         options.read(true);
         match mode {
             OpenMode::Read => {}
-            OpenMode::Create => {
+            OpenMode::Create | OpenMode::CreateDirect => {
                 options.write(true).create(true).truncate(true);
             }
             OpenMode::Modify => {
                 options.write(true);
             }
         }
-        Ok(Box::new(OsFile(options.open(path)?)))
+        let direct = if mode == OpenMode::CreateDirect {
+            open_direct(&options, path)?
+        } else {
+            None
+        };
+        let block = direct.is_some().then_some(DIRECT_BLOCK);
+        let file = direct.map_or_else(|| options.open(path), Ok)?;
+        Ok(Box::new(OsFile { file, block }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -182,22 +222,61 @@ impl Disk for OsDisk {
     }
 }
 
-struct OsFile(File);
+/// What writes past the page cache keep to: no common device has larger blocks.
+const DIRECT_BLOCK: usize = 4096;
+
+/// `None` where there is no way past the page cache. Some file systems say so at the first write
+/// only, so a block of zeros is written.
+#[cfg(target_os = "linux")]
+fn open_direct(options: &OpenOptions, path: &Path) -> io::Result<Option<File>> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = options.clone();
+    let flags = rustix::fs::OFlags::DIRECT.bits();
+    options.custom_flags(i32::try_from(flags).unwrap_or(0));
+    let zeros = AlignedBuffer::new(DIRECT_BLOCK, DIRECT_BLOCK);
+    let tried = options.open(path).and_then(|file| {
+        file.write_all_at(zeros.bytes(), 0)?;
+        Ok(file)
+    });
+    match tried {
+        Ok(file) => Ok(Some(file)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn open_direct(_options: &OpenOptions, _path: &Path) -> io::Result<Option<File>> {
+    Ok(None)
+}
+
+struct OsFile {
+    file: File,
+    block: Option<usize>,
+}
 
 impl DiskFile for OsFile {
     fn size(&self) -> io::Result<u64> {
-        Ok(self.0.metadata()?.len())
+        Ok(self.file.metadata()?.len())
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buffer, offset)
+        self.file.read_at(buffer, offset)
     }
 
     #[cfg(target_os = "linux")]
     fn data_from(&self, offset: u64) -> io::Result<u64> {
         use rustix::fs::{SeekFrom, seek};
 
-        match seek(&self.0, SeekFrom::Data(offset)) {
+        match seek(&self.file, SeekFrom::Data(offset)) {
             Ok(at) => Ok(at),
             Err(rustix::io::Errno::NXIO) => self.size(),
             // A file system that does not tell.
@@ -205,16 +284,33 @@ impl DiskFile for OsFile {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn will_read(&self, offset: u64, len: u64) {
+        use rustix::fs::{Advice, fadvise};
+
+        // Whoever is not heard reads a little later.
+        let _ = fadvise(
+            &self.file,
+            offset,
+            std::num::NonZeroU64::new(len),
+            Advice::WillNeed,
+        );
+    }
+
+    fn block(&self) -> Option<usize> {
+        self.block
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all_at(bytes, offset)
+        self.file.write_all_at(bytes, offset)
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        self.file.set_len(len)
     }
 
     fn sync_data(&mut self) -> io::Result<()> {
-        self.0.sync_data()
+        self.file.sync_data()
     }
 }
 

@@ -9,6 +9,7 @@
 //! start from; [`rewind`] how a part of the history is given up; [`history`] how another server
 //! gets a part of it; [`epoch_file`] which leaders it belongs to; [`retention`] which files are no longer needed; [`error`] how all of it fails.
 
+mod aligned_buffer;
 pub mod data_dir;
 pub mod disk;
 pub mod epoch_file;

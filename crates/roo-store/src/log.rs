@@ -8,6 +8,7 @@
 //!
 //! The store looks at nothing in a payload but the zxid of its header.
 
+mod append_file;
 pub mod reader;
 pub mod record;
 pub mod truncate;

@@ -281,7 +281,7 @@ impl Disk for SimDisk {
         let inode = match (known, mode) {
             (Some(inode), OpenMode::Read | OpenMode::Modify) => inode,
             (None, OpenMode::Read | OpenMode::Modify) => return Err(io::ErrorKind::NotFound.into()),
-            (_, OpenMode::Create) => {
+            (_, OpenMode::Create | OpenMode::CreateDirect) => {
                 world.step()?;
                 world.inodes.push(Inode::default());
                 let inode = world.inodes.len() - 1;
@@ -292,6 +292,7 @@ impl Disk for SimDisk {
         Ok(Box::new(SimFile {
             disk: self.clone(),
             inode,
+            block: (mode == OpenMode::CreateDirect).then_some(BLOCK),
         }))
     }
 
@@ -349,9 +350,13 @@ struct SimLock;
 
 impl DiskLock for SimLock {}
 
+/// Smaller than a real one, so that small tests have several.
+const BLOCK: usize = 512;
+
 struct SimFile {
     disk: SimDisk,
     inode: usize,
+    block: Option<usize>,
 }
 
 impl SimFile {
@@ -400,7 +405,18 @@ impl DiskFile for SimFile {
         Ok(n)
     }
 
+    fn block(&self) -> Option<usize> {
+        self.block
+    }
+
     fn write_at(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Some(block) = self.block {
+            let is_whole = |at: usize| at.is_multiple_of(block);
+            let begin = usize::try_from(offset).unwrap_or(1);
+            if !is_whole(begin) || !is_whole(bytes.len()) || !is_whole(bytes.as_ptr().addr()) {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+        }
         self.change(Change::Write(offset, bytes.to_vec()))
     }
 

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use roo_proto::ids::Zxid;
 use simd_adler32::Adler32;
 
-use crate::disk::{Disk, DiskFile, OpenMode, read_full_at};
+use crate::disk::{Disk, DiskFile, OpenMode, ReadAhead, read_full_at};
 use crate::error::{IoContext, StoreError};
 use crate::file_name::{Compression, SnapshotFile, TEMPORARY_PREFIX, snapshot_name};
 use crate::snapshot_file::snappy::{SnappyReader, SnappyWriter};
@@ -54,15 +54,17 @@ pub struct Trailer {
 /// An open file as a stream.
 struct FileStream {
     file: Box<dyn DiskFile>,
+    read_ahead: ReadAhead,
     offset: u64,
     /// What is before is durable.
     synced: u64,
 }
 
 impl FileStream {
-    const fn new(file: Box<dyn DiskFile>) -> Self {
+    fn new(file: Box<dyn DiskFile>) -> Self {
         Self {
             file,
+            read_ahead: ReadAhead::default(),
             offset: 0,
             synced: 0,
         }
@@ -71,6 +73,7 @@ impl FileStream {
 
 impl Read for FileStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_ahead.reads(self.file.as_ref(), self.offset);
         let n = self.file.read_at(self.offset, buffer)?;
         self.offset += n as u64;
         Ok(n)

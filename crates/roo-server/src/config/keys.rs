@@ -419,6 +419,11 @@ pub const KEYS: &[Key] = &[
         "Threads that serve clients.",
     ),
     on(
+        "directIo",
+        "yes",
+        "Synced logs are written past the page cache where the file system can; \"no\": through it.",
+    ),
+    on(
         "maxInFlightPerConnection",
         "1000",
         "Requests in work for one connection before it has to wait.",

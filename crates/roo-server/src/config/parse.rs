@@ -475,6 +475,7 @@ impl Settings {
         config.connection_write_queue_bytes = self.size("connectionWriteQueueBytes", 16 << 20)?;
         let threads = self.number("ioThreads", 0, 0..=128)?;
         config.io_threads = usize::try_from(threads).unwrap_or(0);
+        config.direct_io = self.yes_or_no("directIo", true)?;
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use roo_proto::ids::Zxid;
 
 use super::record::{END_OF_RECORD, RECORD_HEADER_LEN, RECORD_OVERHEAD, Unframed, unframe};
 use super::{FILE_HEADER_LEN, MAGIC, file_header};
-use crate::disk::{Disk, DiskFile, OpenMode, read_full_at};
+use crate::disk::{Disk, DiskFile, OpenMode, ReadAhead, read_full_at};
 use crate::error::{IoContext, StoreError};
 use crate::file_name::{LogFile, list_logs};
 
@@ -104,6 +104,7 @@ pub enum Ending {
 /// The records of one file.
 pub struct FileReader {
     file: Box<dyn DiskFile>,
+    read_ahead: ReadAhead,
     path: PathBuf,
     len: u64,
     max_payload: usize,
@@ -137,6 +138,7 @@ impl FileReader {
         let len = file.size().at("read the size of", path)?;
         let mut reader = Self {
             file,
+            read_ahead: ReadAhead::default(),
             path: path.to_path_buf(),
             len,
             max_payload,
@@ -254,6 +256,7 @@ impl FileReader {
             self.buffer.resize(target, 0);
         }
         let from = self.offset + self.end as u64;
+        self.read_ahead.reads(self.file.as_ref(), from);
         let read = read_full_at(self.file.as_ref(), from, &mut self.buffer[self.end..target]);
         self.end += read.at("read", &self.path)?;
         Ok(self.end >= needed)
