@@ -335,8 +335,9 @@ impl LogKeeper {
     /// Makes the group durable and says so.
     fn commit(&mut self) -> Result<(), StoreError> {
         let stats = &self.shared.stats;
-        let began = Instant::now();
         self.group.write(&mut self.writer)?;
+        // Past the page cache the disk is waited for by the writes, too.
+        let began = self.group.began.take().unwrap_or_else(Instant::now);
         let records = std::mem::take(&mut self.group.records);
         let durable = std::mem::take(&mut self.group.record_bytes);
         if let Some(upto) = self.group.last.take() {
@@ -347,7 +348,7 @@ impl LogKeeper {
             if !syncs_zeros {
                 self.is_quick = began.elapsed() <= limits::QUICK_SYNC;
             }
-            self.account(written.elapsed(), records as u64);
+            self.account(began.elapsed(), records as u64);
             let now = self.shared.clock.now();
             let mut times = Runs::of(&stats.sync_queue_and_flush_time);
             for queued in self.group.queued.drain(..) {
@@ -386,6 +387,8 @@ impl LogKeeper {
 struct Group {
     records: usize,
     record_bytes: usize,
+    /// When the first of them were written.
+    began: Option<Instant>,
     /// The first that is not written yet.
     first: Option<Zxid>,
     last: Option<Zxid>,
@@ -406,6 +409,7 @@ impl Group {
 
     fn write(&mut self, writer: &mut LogWriter) -> Result<(), StoreError> {
         if let Some(first) = self.first.take() {
+            self.began.get_or_insert_with(Instant::now);
             writer.append(first, &self.bytes)?;
         }
         self.bytes.clear();

@@ -9,8 +9,6 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::aligned_buffer::AlignedBuffer;
-
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OpenMode {
@@ -18,8 +16,9 @@ pub enum OpenMode {
     Read,
     /// A new file, or an existing one emptied first.
     Create,
-    /// The same, for writes past the page cache where the file system has such: then
-    /// [`DiskFile::block`] says what they have to keep to.
+    /// The same, for writes past the page cache where there is a good way: then
+    /// [`DiskFile::block`] says what they have to keep to, and the first may be refused as
+    /// [`io::ErrorKind::InvalidInput`].
     CreateDirect,
     /// An existing file, for reading and writing.
     Modify,
@@ -72,8 +71,8 @@ pub trait DiskFile: Send {
     }
     /// This part will be read soon.
     fn will_read(&self, _offset: u64, _len: u64) {}
-    /// If this is so, writes go past the page cache: they begin and end at multiples of so many bytes,
-    /// and come from memory that begins at one.
+    /// If this is so, writes go past the page cache: they begin and end at multiples of so many
+    /// bytes, and come from memory that begins at one.
     fn block(&self) -> Option<usize> {
         None
     }
@@ -88,8 +87,11 @@ pub trait DiskFile: Send {
 /// So far ahead of its reader a file is fetched.
 const READ_AHEAD: u64 = 4 << 20;
 
+/// In such steps: Linux cuts larger ones to what the device takes at once.
+const READ_AHEAD_STEP: u64 = 128 << 10;
+
 /// Has a file fetched that is read from its beginning to its end, which is not in the page cache as
-/// a rule: the system's own look ahead is 128 KiB, and a log of 190 MB took 0.5 s longer with it.
+/// a rule: a replay of 1,000,000 records took 1.4 s without it and 0.95 s with it.
 #[derive(Debug, Default)]
 pub(crate) struct ReadAhead {
     asked: u64,
@@ -99,9 +101,11 @@ impl ReadAhead {
     /// The next read begins here.
     pub(crate) fn reads(&mut self, file: &dyn DiskFile, offset: u64) {
         if offset + READ_AHEAD / 2 >= self.asked {
-            let from = self.asked.max(offset);
-            self.asked = offset + READ_AHEAD;
-            file.will_read(from, self.asked - from);
+            self.asked = self.asked.max(offset);
+            while self.asked < offset + READ_AHEAD {
+                file.will_read(self.asked, READ_AHEAD_STEP);
+                self.asked += READ_AHEAD_STEP;
+            }
         }
     }
 }
@@ -178,14 +182,13 @@ impl Disk for OsDisk {
                 options.write(true);
             }
         }
-        let direct = if mode == OpenMode::CreateDirect {
-            open_direct(&options, path)?
-        } else {
-            None
-        };
-        let block = direct.is_some().then_some(DIRECT_BLOCK);
-        let file = direct.map_or_else(|| options.open(path), Ok)?;
-        Ok(Box::new(OsFile { file, block }))
+        if mode == OpenMode::CreateDirect
+            && let Some(file) = open_direct(&options, path)
+        {
+            return Ok(Box::new(file));
+        }
+        let file = options.open(path)?;
+        Ok(Box::new(OsFile { file, block: None }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -222,40 +225,33 @@ impl Disk for OsDisk {
     }
 }
 
-/// What writes past the page cache keep to: no common device has larger blocks.
+/// What writes past the page cache keep to; a device with larger blocks refuses the first write.
+#[cfg(target_os = "linux")]
 const DIRECT_BLOCK: usize = 4096;
 
-/// `None` where there is no way past the page cache. Some file systems say so at the first write
-/// only, so a block of zeros is written.
+/// A file that is written past the page cache; `None` where that is not known to be sound and
+/// quick. Others may refuse it, or accept it and go through the cache all the same, or do not keep
+/// what is read through the cache in step with it.
 #[cfg(target_os = "linux")]
-fn open_direct(options: &OpenOptions, path: &Path) -> io::Result<Option<File>> {
+fn open_direct(options: &OpenOptions, path: &Path) -> Option<OsFile> {
     use std::os::unix::fs::OpenOptionsExt;
+
+    /// Of linux/magic.h; the first is that of ext2 and ext3, too.
+    const EXT4_SUPER_MAGIC: u64 = 0xEF53;
+    const XFS_SUPER_MAGIC: u64 = 0x5846_5342;
 
     let mut options = options.clone();
     let flags = rustix::fs::OFlags::DIRECT.bits();
-    options.custom_flags(i32::try_from(flags).unwrap_or(0));
-    let zeros = AlignedBuffer::new(DIRECT_BLOCK, DIRECT_BLOCK);
-    let tried = options.open(path).and_then(|file| {
-        file.write_all_at(zeros.bytes(), 0)?;
-        Ok(file)
-    });
-    match tried {
-        Ok(file) => Ok(Some(file)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
+    options.custom_flags(i32::try_from(flags).ok()?);
+    let file = options.open(path).ok()?;
+    let kind = u64::try_from(rustix::fs::fstatfs(&file).ok()?.f_type).ok()?;
+    let block = Some(DIRECT_BLOCK);
+    matches!(kind, EXT4_SUPER_MAGIC | XFS_SUPER_MAGIC).then_some(OsFile { file, block })
 }
 
 #[cfg(not(target_os = "linux"))]
-fn open_direct(_options: &OpenOptions, _path: &Path) -> io::Result<Option<File>> {
-    Ok(None)
+fn open_direct(_options: &OpenOptions, _path: &Path) -> Option<OsFile> {
+    None
 }
 
 struct OsFile {

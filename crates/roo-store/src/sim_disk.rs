@@ -15,7 +15,8 @@ pub enum Crash {
     Lost,
     /// They are all there.
     Kept,
-    /// Of the last one this many bytes are there, the earlier ones are whole.
+    /// Of the last one this many bytes are there, counted from the first that changes anything; the
+    /// earlier ones are whole.
     Torn(usize),
 }
 
@@ -55,6 +56,20 @@ impl Inode {
     fn change(&mut self, change: Change) {
         Self::apply(&mut self.content, &change, usize::MAX);
         self.pending.push(change);
+    }
+
+    /// So many bytes of the last change were there already.
+    fn known(&self) -> usize {
+        let Some((Change::Write(offset, bytes), earlier)) = self.pending.split_last() else {
+            return 0;
+        };
+        let mut content = self.durable.clone();
+        for change in earlier {
+            Self::apply(&mut content, change, usize::MAX);
+        }
+        let offset = usize::try_from(*offset).unwrap_or(usize::MAX);
+        let before = content.get(offset..).unwrap_or_default();
+        before.iter().zip(bytes).take_while(|(a, b)| a == b).count()
     }
 
     /// After a crash: the first `whole` of the changes, and `torn` bytes of the next one.
@@ -111,6 +126,8 @@ struct World {
     dirs: Vec<PathBuf>,
     steps: u64,
     fail_at: Option<(u64, io::ErrorKind)>,
+    /// Writes past the page cache are refused.
+    has_large_blocks: bool,
 }
 
 /// See the module. Clones share the same disk.
@@ -122,6 +139,14 @@ impl SimDisk {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty disk whose blocks are larger than those that are written past the page cache.
+    #[must_use]
+    pub fn with_large_blocks() -> Self {
+        let disk = Self::default();
+        disk.world().has_large_blocks = true;
+        disk
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -159,10 +184,10 @@ impl SimDisk {
     #[must_use]
     pub fn after_crash(&self, crash: Crash) -> Self {
         let mut world = self.world().clone();
-        world.crash(&mut |changes: &[Change]| match crash {
-            Crash::Lost => (0, 0),
-            Crash::Kept => (changes.len(), 0),
-            Crash::Torn(bytes) => (changes.len().saturating_sub(1), bytes),
+        world.crash(&mut |inode: &Inode| match (crash, inode.pending.len()) {
+            (Crash::Lost, _) => (0, 0),
+            (Crash::Kept, changes) => (changes, 0),
+            (Crash::Torn(bytes), changes) => (changes.saturating_sub(1), inode.known() + bytes),
         });
         if crash == Crash::Lost {
             world.keep_names(0);
@@ -177,7 +202,8 @@ impl SimDisk {
     /// number below its argument. What fails no longer fails.
     pub fn crash(&self, below: &mut dyn FnMut(usize) -> usize) {
         let mut world = self.world();
-        world.crash(&mut |changes: &[Change]| {
+        world.crash(&mut |inode: &Inode| {
+            let changes = &inode.pending;
             let whole = below(changes.len() + 1);
             let torn = match changes.get(whole) {
                 Some(Change::Write(_, bytes)) => below(bytes.len() + 1),
@@ -218,10 +244,10 @@ impl SimDisk {
 
 impl World {
     /// `survivors` says how many changes of a file are whole, and how much of the next one.
-    fn crash(&mut self, survivors: &mut dyn FnMut(&[Change]) -> (usize, usize)) {
+    fn crash(&mut self, survivors: &mut dyn FnMut(&Inode) -> (usize, usize)) {
         for inode in &mut self.inodes {
             if !inode.pending.is_empty() {
-                let (whole, torn) = survivors(&inode.pending);
+                let (whole, torn) = survivors(inode);
                 inode.crash(whole, torn);
             }
         }
@@ -413,7 +439,11 @@ impl DiskFile for SimFile {
         if let Some(block) = self.block {
             let is_whole = |at: usize| at.is_multiple_of(block);
             let begin = usize::try_from(offset).unwrap_or(1);
-            if !is_whole(begin) || !is_whole(bytes.len()) || !is_whole(bytes.as_ptr().addr()) {
+            if self.disk.world().has_large_blocks
+                || !is_whole(begin)
+                || !is_whole(bytes.len())
+                || !is_whole(bytes.as_ptr().addr())
+            {
                 return Err(io::ErrorKind::InvalidInput.into());
             }
         }

@@ -421,7 +421,7 @@ pub const KEYS: &[Key] = &[
     on(
         "directIo",
         "yes",
-        "Synced logs are written past the page cache where the file system can; \"no\": through it.",
+        "Synced, preallocated logs are written past the page cache, on ext4 and XFS; \"no\": through it.",
     ),
     on(
         "maxInFlightPerConnection",

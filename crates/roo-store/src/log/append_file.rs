@@ -2,15 +2,15 @@
 //!
 //! A log is hardly ever read by the server that writes it. Its pages in the cache are of no use,
 //! and each is found, filled by a copy, locked, and written back: a batch of 60 KB, written and
-//! synced, took 98 us of CPU with them and 51 us without.
+//! synced, took 98 us of CPU with them and 79 us without.
 
 use std::io;
 
 use crate::aligned_buffer::AlignedBuffer;
 use crate::disk::DiskFile;
 
-/// So many zeros are written at a time.
-const ZEROS: usize = 256 << 10;
+/// So many zeros are written at a time. They are never touched, and so take no memory.
+const ZEROS: usize = 2 << 20;
 
 /// Whatever a device demands, memory is aligned well enough with this.
 const ALIGNMENT: usize = 4096;
@@ -53,12 +53,7 @@ impl AppendFile {
         self.end
     }
 
-    /// Whether it is written past the page cache.
-    pub(super) const fn is_direct(&self) -> bool {
-        self.direct.is_some()
-    }
-
-    /// Writes these bytes, and zeros up to the end of their last block.
+    /// Writes these bytes, and if it is direct zeros up to the end of their last block.
     pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         let file = self.file.as_mut();
         match &mut self.direct {
@@ -87,7 +82,7 @@ impl AppendFile {
         Ok(until)
     }
 
-    /// Cuts or grows (with zeros) the file; what has been appended stays.
+    /// Grows the file with zeros, or cuts zeros behind the end.
     pub(super) fn set_len(&mut self, len: u64) -> io::Result<()> {
         self.file.set_len(len)
     }

@@ -1,10 +1,11 @@
 /* Stands before the C library (LD_PRELOAD) and is a disk that fails, from the moment on at which
  * the file $FAULT_FROM exists: "sync" fails every sync (EIO), "space" is a full disk (ENOSPC), of
- * which the first write still gets one half of its bytes, and with "stall" syncs take until the
- * file is gone. */
+ * which the first write still gets one half of its bytes (or blocks), with "stall" syncs take until
+ * the file is gone, and with "stall writes" writes do. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,14 +19,18 @@ static int broken(const char *kind) {
 static ssize_t write_at(const char *name, int fd, const void *bytes, size_t n, off64_t offset) {
     static int halved;
     ssize_t (*next)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, name);
+    while (broken("stall writes"))
+        usleep(1000);
     if (!broken("space"))
         return next(fd, bytes, n, offset);
-    if (halved || n < 2) {
+    size_t block = fcntl(fd, F_GETFL) & O_DIRECT ? 4096 : 1;
+    size_t half = n / 2 / block * block;
+    if (halved || half == 0) {
         errno = ENOSPC;
         return -1;
     }
     halved = 1;
-    return next(fd, bytes, n / 2, offset);
+    return next(fd, bytes, half, offset);
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off64_t offset) {

@@ -179,6 +179,11 @@ fn a_full_disk_acknowledges_nothing_and_ends_the_server() {
 }
 
 #[test]
+fn a_full_disk_that_is_written_in_blocks_acknowledges_nothing_and_ends_the_server() {
+    fails("space", 65536, &["write", "No space left on device"]);
+}
+
+#[test]
 fn a_full_disk_that_refuses_to_preallocate_acknowledges_nothing_and_ends_the_server() {
     fails("space", 1, &["No space left on device"]);
 }

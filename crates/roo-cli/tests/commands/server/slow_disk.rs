@@ -41,6 +41,39 @@ fn holds(address: SocketAddr, path: &str) -> bool {
 }
 
 #[test]
+fn a_disk_that_holds_up_writes_and_not_syncs_is_complained_about() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = "fsync.warningthresholdms=50\n4lw.commands.whitelist=*\n";
+    configure(dir.path(), lines);
+    let stall = dir.path().join("stall");
+    let mut command = roo();
+    command.arg("server").arg(dir.path().join("zoo.cfg"));
+    command.env("LD_PRELOAD", failing_library(dir.path()));
+    command.env("FAULT", "stall writes");
+    command.env("FAULT_FROM", &stall);
+    let server = Server::start(command);
+    let mut client = Client::connect(server.address).unwrap();
+    let complaints = "zk_roo_fsync_threshold_exceed_count\t";
+    let none = format!("{complaints}0\n");
+    assert!(says(server.address, "mntr", &none));
+
+    fs::write(&stall, "").unwrap();
+    client.ask_create(1, "/n", b"").unwrap();
+    let began = Instant::now();
+    await_true("more than 50 ms", || {
+        began.elapsed() > Duration::from_millis(100)
+    });
+    fs::remove_file(&stall).unwrap();
+    assert_eq!(client.reply().unwrap().code, 0);
+    await_true("it is counted", || {
+        let told = ask_word(server.address, "mntr").unwrap();
+        told.contains(complaints) && !told.contains(&none)
+    });
+    let ended = server.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+}
+
+#[test]
 fn a_leader_waits_for_an_observer_whose_disk_stands_still() {
     let dir = tempfile::tempdir().unwrap();
     let held = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
