@@ -1,4 +1,4 @@
-//! Appends records: one write and one sync for as many as there are.
+//! Appends records: one write (of at most 1 MiB) and one sync for as many as there are.
 //!
 //! After a failed write or sync nothing is written any more: what reached the disk is unknown,
 //! and only reading it again can tell.
@@ -53,8 +53,8 @@ const PIECE: usize = 1 << 20;
 /// leave some in any order, which at the start cannot be told from damage.
 const SMALL_WRITE: usize = 16 << 10;
 
-/// So many zeros are written ahead at a time: one sync of 4 KiB in 480 carries them, and takes
-/// 2.5 ms. Steps of [`FEW_ZEROS_AHEAD`] took 350 us more, but of one in 60, which was the 99th
+/// So many zeros are written ahead at a time: one sync of 4 KiB in 480 carries them, and took
+/// 2.5 ms through the page cache. Steps of [`FEW_ZEROS_AHEAD`] took 350 us more, but of one in 60, which was the 99th
 /// percentile of what eight clients saw.
 const ZEROS_AHEAD: u64 = 2 << 20;
 
