@@ -1,7 +1,7 @@
 /* Stands before the C library (LD_PRELOAD) and is a disk that fails, from the moment on at which
  * the file $FAULT_FROM exists: "sync" fails every sync (EIO), "space" is a full disk (ENOSPC), of
  * which the first write still gets one half of its bytes (or blocks), with "stall" syncs take until
- * the file is gone, and with "stall writes" writes do. */
+ * the file is gone, and with "stall writes" writes do, of which the first makes $FAULT_MET. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,8 +19,12 @@ static int broken(const char *kind) {
 static ssize_t write_at(const char *name, int fd, const void *bytes, size_t n, off64_t offset) {
     static int halved;
     ssize_t (*next)(int, const void *, size_t, off64_t) = dlsym(RTLD_NEXT, name);
-    while (broken("stall writes"))
+    const char *met = getenv("FAULT_MET");
+    while (broken("stall writes")) {
+        if (met)
+            close(open(met, O_CREAT | O_WRONLY, 0644));
         usleep(1000);
+    }
     if (!broken("space"))
         return next(fd, bytes, n, offset);
     size_t block = fcntl(fd, F_GETFL) & O_DIRECT ? 4096 : 1;

@@ -50,7 +50,8 @@ fn a_disk_that_holds_up_writes_and_not_syncs_is_complained_about() {
     command.arg("server").arg(dir.path().join("zoo.cfg"));
     command.env("LD_PRELOAD", failing_library(dir.path()));
     command.env("FAULT", "stall writes");
-    command.env("FAULT_FROM", &stall);
+    let met = dir.path().join("met");
+    command.env("FAULT_FROM", &stall).env("FAULT_MET", &met);
     let server = Server::start(command);
     let mut client = Client::connect(server.address).unwrap();
     let complaints = "zk_roo_fsync_threshold_exceed_count\t";
@@ -59,8 +60,9 @@ fn a_disk_that_holds_up_writes_and_not_syncs_is_complained_about() {
 
     fs::write(&stall, "").unwrap();
     client.ask_create(1, "/n", b"").unwrap();
+    await_true("the write is held up", || met.exists());
     let began = Instant::now();
-    await_true("more than 50 ms", || {
+    await_true("it is for more than 50 ms", || {
         began.elapsed() > Duration::from_millis(100)
     });
     fs::remove_file(&stall).unwrap();
